@@ -1,0 +1,35 @@
+"""Mask and depth from images, and a controlled experiment that decides which loss to train them with."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from basrelief.batch import Batch as Batch
+    from basrelief.batch import Sample as Sample
+    from basrelief.errors import BasreliefError as BasreliefError
+    from basrelief.losses.expression import parse_loss as parse_loss
+    from basrelief.models import create_model as create_model
+
+__version__ = "0.1.0"
+
+# Loaded when first used, so that `basrelief --help` and a bare import need not wait for torch.
+_HOMES = {
+    "Batch": "basrelief.batch",
+    "BasreliefError": "basrelief.errors",
+    "Sample": "basrelief.batch",
+    "create_model": "basrelief.models",
+    "parse_loss": "basrelief.losses.expression",
+}
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'basrelief' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

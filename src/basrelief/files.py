@@ -1,0 +1,142 @@
+"""Writing results so that a reader never sees half a file, and one folder has one writer."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from basrelief.errors import DataError, OutputError
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows has no flock; two writers at once are then not noticed
+    fcntl = None  # type: ignore[assignment]
+
+PARTIAL = ".partial-"  # how a file or folder begins its name until it is whole
+
+
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then put it in ``path``'s place in one step.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or the folder cannot be written; what stood at ``path`` is still there.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` atomically, as UTF-8."""
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write ``document`` atomically; NaN and infinities are refused, since JSON has none."""
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that Basrelief wrote.
+
+    Raises
+    ------
+    DataError
+        Naming the file, when it is missing or is not JSON.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError("expected an object")
+        return document
+    except FileNotFoundError:
+        raise DataError(f"{path} is not there; expected a file that Basrelief wrote.") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}). It was changed or cut short; remove it.") from None
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of a full disk or a read-only folder into one message about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _full(path) from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise OutputError(
+                f"{path} cannot be written: {error.strerror}. Choose another folder, or change its permissions."
+            ) from None
+        raise
+    except Exception as error:
+        # safetensors and polars write from Rust, whose errors carry the system's number in their text alone.
+        if f"os error {errno.ENOSPC}" in str(error) or f"os error {errno.EDQUOT}" in str(error):
+            raise _full(path) from None
+        raise
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` (made if needed) against a second command; the lock goes when the process does."""
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    with lock:
+        if fcntl is not None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(
+                    f"Another basrelief command is at work in {folder}. Wait for it, or choose another --out."
+                ) from None
+        for left in folder.rglob(f"{PARTIAL}*"):  # of a command that was killed; nobody else writes here now
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+        yield
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes ``folder`` when the block ends without an error."""
+    with output_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=PARTIAL))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            temporary.replace(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def _full(path: Path) -> OutputError:
+    return OutputError(
+        f"No space left to write {path}. Free some and run the same command again: what was finished is kept, and it "
+        "goes on from there."
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,64 @@
+"""What all networks share: the heads they have, and any image size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from basrelief.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What a network is to give: ``mask_classes`` planes of mask (0: no mask), and depth or not."""
+
+    mask_classes: int = 1
+    depth: bool = False
+
+    def channels(self) -> dict[str, int]:
+        """Return the head names with their number of channels, mask first."""
+        mask = {"mask": self.mask_classes} if self.mask_classes else {}
+        return mask | ({"depth": 1} if self.depth else {})
+
+
+class Network(nn.Module):
+    """A network from an image, and its background where built so, to a dict of logits at the image's own size.
+
+    A subclass sets ``stride``, the number its sizes must be divisible by, and gives ``logits``. Other sizes are padded
+    at the right and the bottom by repeating the border, and the result is cropped back.
+    """
+
+    stride = 1
+
+    def __init__(self, heads: Heads, background: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.takes_background = background
+
+    def logits(self, image: Tensor, background: Tensor | None) -> dict[str, Tensor]:
+        """Return the logits of each head, for sizes that ``stride`` divides."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor, background: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``{"mask": (N, K, H, W), "depth": (N, 1, H, W)}``, as far as the network has those heads.
+
+        Parameters
+        ----------
+        image, background
+            (N, 3, H, W) in [0, 1]. The background is required by a network built with one, and refused by others.
+        """
+        if self.takes_background and background is None:
+            raise UsageError("This network was built with background=True: call it as model(image, background).")
+        if not self.takes_background and background is not None:
+            raise UsageError("This network was built for an image alone (background=False); leave the background out.")
+        height, width = image.shape[-2:]
+        down, right = -height % self.stride, -width % self.stride
+        if down or right:
+            image = F.pad(image, (0, right, 0, down), mode="replicate")
+            background = None if background is None else F.pad(background, (0, right, 0, down), mode="replicate")
+        outputs = self.logits(image, background)
+        if down or right:
+            outputs = {name: plane[..., :height, :width] for name, plane in outputs.items()}
+        return outputs

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from basrelief.errors import DataError, OutputError
+from basrelief.files import new_folder, only_writer, read_json, write_atomic, write_json, write_text
+from basrelief.seeding import stream, stream_seed
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": math.nan})
+
+    def broken(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise RuntimeError("the power went")
+
+    with pytest.raises(RuntimeError):
+        write_atomic(path, broken)
+    assert read_json(path) == {"a": 1}
+    assert [item.name for item in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def stopped() -> None:
+        with new_folder(tmp_path / "store") as temporary:
+            (temporary / "part").write_text("x")
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError):
+        stopped()
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(tmp_path / "store") as temporary:
+        (temporary / "part").write_text("x")
+    assert (tmp_path / "store" / "part").read_text() == "x"
+
+
+def test_what_a_killed_command_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / ".partial-abc.json").write_text("half")
+    (tmp_path / ".partial-store").mkdir()
+    with only_writer(tmp_path):
+        assert not list(tmp_path.rglob(".partial-*"))
+        with pytest.raises(OutputError, match="Another basrelief command"), only_writer(tmp_path):
+            pass
+    with only_writer(tmp_path):
+        pass
+
+
+def test_json_of_another_kind_is_named(tmp_path: Path) -> None:
+    for text in ("[1]", "{", ""):
+        write_text(tmp_path / "x.json", text)
+        with pytest.raises(DataError, match=r"x\.json"):
+            read_json(tmp_path / "x.json")
+    with pytest.raises(DataError, match=r"y\.json is not there"):
+        read_json(tmp_path / "y.json")
+
+
+def test_a_file_where_a_folder_is_needed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="file"):
+        write_text(tmp_path / "file" / "inside.txt", "y")
+
+
+def test_streams_of_a_seed_are_their_own() -> None:
+    draws = {
+        (seed, name, i): stream_seed(seed, name, i) for seed in (0, 1) for name in ("order", "weights") for i in (0, 1)
+    }
+    assert len(set(draws.values())) == len(draws)
+    assert np.array_equal(stream(3, "order", 1).permutation(50), stream(3, "order", 1).permutation(50))
