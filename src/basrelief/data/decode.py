@@ -1,0 +1,403 @@
+"""Files to arrays: images, mask values and depth, from any of the usual encodings.
+
+Whatever a decoder stumbles over becomes one :class:`FileError`: the file, what is wrong, what to do. What is read is
+what an image viewer shows: the orientation that a camera notes in EXIF is applied to every file (masks and depth
+maps rarely carry one).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from basrelief.data.source import Fault
+from basrelief.errors import DataError
+
+LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif"})
+TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+NETPBM_SUFFIXES = frozenset({".pbm", ".pgm", ".ppm", ".pnm"})
+IMAGE_SUFFIXES = LOSSY_SUFFIXES | TIFF_SUFFIXES | NETPBM_SUFFIXES | {".png", ".bmp", ".dib", ".gif", ".tga", ".jp2"}
+ARRAY_SUFFIXES = frozenset({".npy", ".pfm"})
+
+MAX_PIXELS = 178_956_970  # where Pillow, too, takes a file for a decompression bomb
+GREY_TOLERANCE = 24  # channels of a lossy file this near to each other are one grey channel with noise
+_ORIENTATION = 274  # the EXIF and TIFF tag
+
+
+class FileError(DataError):
+    """A data file that cannot be used. ``fault`` holds the file, the problem and the remedy."""
+
+    def __init__(self, file: str, problem: str, remedy: str) -> None:
+        super().__init__(file, problem, remedy)  # all three in args, so that it crosses processes
+        self.fault = Fault(file, problem, remedy)
+
+    def __str__(self) -> str:
+        return str(self.fault)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Return an image as uint8 (H, W, 3).
+
+    Grey, 1-bit, palette, CMYK, 16-bit and alpha are converted: transparent parts are laid on black; 16-bit values are
+    divided by 257, unless none exceeds 255, which is 8-bit data in a wider file and stays as it is; floats must lie
+    in [0, 1]. Of an animation or a stack, the first frame is taken.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read as an image.
+    """
+    with _decoding(path, "an image"):
+        array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else None
+        if array is None:
+            with Image.open(path) as picture:
+                wide = _png_bits(path) == 16
+                array = _pillow_colours(picture, path)
+            if wide and array.ndim == 3 and not array.any():  # Pillow keeps the high bytes of 16-bit colour
+                raise FileError(
+                    str(path), "16-bit colour whose values fit into 8 bits, so that it is black", "Save it with 8 bits"
+                )
+        return _to_bytes(array, path)
+
+
+def picture_to_bytes(picture: Image.Image) -> np.ndarray:
+    """Return an open picture as ``read_image`` returns a file: uint8 (H, W, 3)."""
+    name = Path(getattr(picture, "filename", "") or "the picture")
+    return _to_bytes(_pillow_colours(picture, name), name)
+
+
+def read_mask_values(path: Path, *, colours: bool = False) -> np.ndarray:
+    """Return a mask's stored values: integers (H, W), or uint8 (H, W, 3) for true colour.
+
+    Palette files give their indices, unless the palette is all grey (then the grey values, since tools that shrink
+    PNG files reorder such palettes) or ``colours`` asks for the colours. 1-bit files give 0 and 1. Equal channels
+    collapse to one. Of a file with transparency, the alpha channel is the mask where it varies and the colour does
+    not; where both vary the colour is laid on black.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read as a mask.
+    """
+    with _decoding(path, "a mask"):
+        array = _without_alpha(_read_stored(path, colours))
+        if array.ndim == 3:
+            array = _collapse(array, path)
+        return _whole_numbers(array, path)
+
+
+def read_depth(path: Path) -> np.ndarray:
+    """Return depth as stored, float32 (H, W): from PNG, TIFF or PFM of any width, or ``.npy`` (2-D, or one channel).
+
+    NaN and infinities are left as they are.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read, or holds colours.
+    """
+    with _decoding(path, "a depth map"):
+        array = _read_stored(path, colours=True)
+        if array.ndim == 3 and array.shape[-1] in (2, 4):
+            array = array[..., :-1]  # transparency says nothing about depth
+        if array.ndim == 3 and array.shape[-1] == 3:
+            array = _collapse(array, path)
+            if array.ndim == 3:
+                raise FileError(
+                    str(path), "holds colours; a depth map has one number a pixel", "Save depth, not its picture"
+                )
+        array = _one_plane(array, path)
+        if array.dtype.kind not in "uifb":
+            raise FileError(str(path), f"holds {array.dtype} values; numbers were expected", "Save float32 or uint16")
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32)
+
+
+def palette_of(path: Path) -> tuple[tuple[int, int, int], ...] | None:
+    """Return the colours of a palette file in the order of their indices; None where there is none or it is grey."""
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return None
+    with _decoding(path, "a mask"):
+        try:
+            with Image.open(path) as picture:
+                return None if picture.mode not in ("P", "PA") else _colour_palette(picture)
+        except UnidentifiedImageError:
+            if path.suffix.lower() in TIFF_SUFFIXES:
+                return None
+            raise
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) after EXIF orientation, from the header alone."""
+    with _decoding(path, "an image"):
+        if path.suffix.lower() == ".npy":
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+            shape = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
+            return (int(shape[0]), int(shape[1])) if len(shape) in (2, 3) else (0, 0)  # refused when it is read
+        try:
+            with Image.open(path) as picture:
+                _check_pixels(picture.size[0] * picture.size[1], path)
+                # ``size`` of a TIFF file is turned already in some Pillow versions; its tags are not.
+                tags = getattr(picture, "tag_v2", None)
+                width, height = (tags[256], tags[257]) if tags else picture.size
+                turned = picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+                return (width, height) if turned else (height, width)
+        except UnidentifiedImageError:
+            if path.suffix.lower() not in TIFF_SUFFIXES:
+                raise
+        with tifffile.TiffFile(path) as tiff:  # kinds of TIFF that Pillow does not know, such as 64-bit floats
+            page: Any = tiff.pages[0]
+            return int(page.imagelength), int(page.imagewidth)
+
+
+def highest_in_16_bits(path: Path) -> int | None:
+    """Return the highest stored value of a 16-bit grey or TIFF image, None for files of another width."""
+    with _decoding(path, "an image"):
+        array = None
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            array = _read_tiff(path)
+        elif _png_bits(path) == 16:
+            with Image.open(path) as picture:
+                array = np.asarray(picture) if picture.mode.startswith("I") else None
+        return int(array.max()) if array is not None and array.dtype == np.uint16 else None
+
+
+@contextmanager
+def _decoding(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into a FileError."""
+    try:
+        if path.stat().st_size == 0:
+            raise FileError(str(path), "is empty (zero bytes)", "Copy the file again, or remove it")
+        yield
+    except FileError:
+        raise
+    except MemoryError as error:
+        raise FileError(str(path), "does not fit into memory", "Make it smaller") from error
+    except FileNotFoundError as error:
+        raise FileError(str(path), f"is not there; {what} was expected", "Check the path") from error
+    except IsADirectoryError as error:
+        raise FileError(str(path), f"is a folder; {what} was expected", "Name a file") from error
+    except PermissionError as error:
+        raise FileError(str(path), "may not be read", "Give yourself permission to read it") from error
+    except UnidentifiedImageError as error:
+        raise FileError(
+            str(path), f"is not in a known file format; {what} was expected", "Save it as PNG, or remove it"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(path) from error
+    except Exception as error:  # decoders raise anything on a broken file, from SyntaxError to struct.error
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise FileError(str(path), f"cannot be read: {error.strerror}", "Copy the file again") from error
+        raise FileError(
+            str(path), f"is truncated or damaged; {what} was expected ({error})", "Copy the file again, or remove it"
+        ) from error
+
+
+def _read_stored(path: Path, colours: bool) -> np.ndarray:
+    """Return stored values from any kind of file, (H, W) or (H, W, C), an alpha channel last where there is one."""
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return _one_plane(_read_array_file(path), path)
+    array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else None
+    if array is None:
+        with Image.open(path) as picture:
+            array = _pillow_stored(picture, path, colours)
+    return array
+
+
+def _pillow_colours(picture: Image.Image, path: Path) -> np.ndarray:
+    """Return grey (H, W) of any width, or uint8 (H, W, 3), transparency laid on black."""
+    picture = _loaded(picture, path)
+    if picture.mode == "1":
+        picture = picture.convert("L")
+    if picture.mode[0] in "IF" or (picture.mode == "L" and "transparency" not in picture.info):
+        return np.asarray(picture)
+    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+        return np.asarray(Image.alpha_composite(black, picture).convert("RGB"))
+    return np.asarray(picture.convert("RGB"))
+
+
+def _pillow_stored(picture: Image.Image, path: Path, colours: bool) -> np.ndarray:
+    """Return stored values; of a palette file, ``colours`` asks for its colours instead of indices."""
+    picture = _loaded(picture, path)
+    if picture.mode == "1":
+        return np.asarray(picture).astype(np.uint8)
+    if picture.mode in ("P", "PA"):
+        if colours or _colour_palette(picture) is None:
+            return np.asarray(picture.convert("RGB"))
+        return np.asarray(picture.getchannel("P") if picture.mode == "PA" else picture)
+    if picture.mode in ("L", "LA", "RGB", "RGBA") or picture.mode[0] in "IF":
+        return np.asarray(picture)
+    return np.asarray(picture.convert("RGB"))
+
+
+def _loaded(picture: Image.Image, path: Path) -> Image.Image:
+    _check_pixels(picture.size[0] * picture.size[1], path)
+    picture.load()
+    return ImageOps.exif_transpose(picture)
+
+
+def _colour_palette(picture: Image.Image) -> tuple[tuple[int, int, int], ...] | None:
+    """Return the palette, without the black entries that pad it; None if every entry is grey."""
+    flat = picture.getpalette("RGB") or []
+    colours = [(flat[i], flat[i + 1], flat[i + 2]) for i in range(0, len(flat) - 2, 3)]
+    while len(colours) > 1 and colours[-1] == (0, 0, 0):
+        colours.pop()
+    return None if all(r == g == b for r, g, b in colours) else tuple(colours)
+
+
+def _read_tiff(path: Path) -> np.ndarray | None:
+    """Return the first page of a grey or RGB TIFF at its full width; None where Pillow does as well or better."""
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page: Any = tiff.pages[0]
+            name = getattr(page.photometric, "name", "")
+            if name not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
+                return None
+            if name == "RGB" and page.bitspersample == 8:
+                return None
+            _check_pixels(int(page.imagelength) * int(page.imagewidth), path)
+            array = np.asarray(page.asarray())
+            tag = page.tags.get(_ORIENTATION)
+    except tifffile.TiffFileError as error:
+        raise FileError(
+            str(path), f"is truncated or not a TIFF file ({error})", "Copy the file again, or remove it"
+        ) from error
+    except ValueError as error:
+        if "imagecodecs" in str(error):  # a compression that tifffile leaves to another package; Pillow has most
+            return None
+        raise
+    if array.ndim == 3 and array.shape[0] in (3, 4) and array.shape[-1] not in (3, 4):
+        array = np.moveaxis(array, 0, -1)  # planes stored one after the other
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] > 4):
+        raise FileError(
+            str(path), f"has the shape {array.shape}; (H, W) or (H, W, 3) was expected", "Save one picture a file"
+        )
+    if name == "MINISWHITE" and array.dtype.kind == "u":
+        array = np.iinfo(array.dtype).max - array
+    return _turn(array, int(tag.value) if tag is not None else 1)
+
+
+def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply an EXIF orientation (1 to 8)."""
+    turns: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: np.swapaxes(a, 0, 1),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
+        8: lambda a: np.rot90(a, 1),
+    }
+    return np.ascontiguousarray(turns[orientation](array)) if orientation in turns else array
+
+
+def _read_array_file(path: Path) -> np.ndarray:
+    if path.suffix.lower() == ".pfm":
+        with Image.open(path) as picture:
+            return np.asarray(_loaded(picture, path))
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        if "object" not in str(error).lower():
+            raise
+        raise FileError(
+            str(path), "holds Python objects, which are not read from files", "Save a plain array of numbers"
+        ) from error
+    if not isinstance(array, np.ndarray):  # numpy.load opens archives, too, whatever the suffix
+        raise FileError(str(path), "is an archive of arrays; one array was expected", "Save it with numpy.save")
+    _check_pixels(array.size, path)
+    return np.array(array)
+
+
+def _one_plane(array: np.ndarray, path: Path) -> np.ndarray:
+    shape = array.shape
+    if array.ndim == 3 and 1 in (shape[0], shape[-1]):
+        array = array[..., 0] if shape[-1] == 1 else array[0]
+    if array.ndim != 2 or array.size == 0:
+        raise FileError(str(path), f"has the shape {shape}; (H, W) was expected", "Save one plane a file")
+    return array
+
+
+def _without_alpha(array: np.ndarray) -> np.ndarray:
+    if array.ndim != 3 or array.shape[-1] not in (2, 4):
+        return array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
+    colour, alpha = array[..., :-1], array[..., -1]
+    colour = colour[..., 0] if colour.shape[-1] == 1 else colour
+    if (alpha == alpha.flat[0]).all():
+        return colour
+    flat = colour.reshape(alpha.size, -1)
+    if (flat == flat[0]).all():
+        return alpha
+    shown = alpha >= 128 if alpha.dtype == np.uint8 else alpha > 0
+    return np.where(shown if colour.ndim == 2 else shown[..., None], colour, np.zeros((), colour.dtype))
+
+
+def _collapse(array: np.ndarray, path: Path) -> np.ndarray:
+    """Return one channel where all of them are equal, or nearly so in a lossy file."""
+    if path.suffix.lower() in LOSSY_SUFFIXES:
+        return array[..., 1] if int(np.ptp(array, axis=-1).max()) <= GREY_TOLERANCE else array
+    first = array[..., 0]
+    return first if all(np.array_equal(first, array[..., i]) for i in range(1, array.shape[-1])) else array
+
+
+def _whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8)
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or (array != np.rint(array)).any():
+            raise FileError(
+                str(path), "holds fractions or NaN; a mask has whole numbers", "Save whole numbers, such as 0 and 255"
+            )
+        return array.astype(np.int64)
+    if array.dtype.kind not in "ui" or (array.ndim == 3 and array.dtype != np.uint8):
+        raise FileError(
+            str(path), f"holds {array.dtype} values of shape {array.shape}; a mask was expected", "Save it as 8-bit PNG"
+        )
+    return array
+
+
+def _to_bytes(array: np.ndarray, path: Path) -> np.ndarray:
+    if array.ndim == 3 and array.shape[-1] == 2:
+        array = array[..., 0]
+    array = array[..., :3] if array.ndim == 3 else array
+    if array.dtype.kind == "f":
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise FileError(
+                str(path), "holds floats outside [0, 1]; an image was expected", "Save it with 8 or 16 bits"
+            )
+        array = np.rint(array * 255).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high > 65535:
+            raise FileError(
+                str(path), f"holds values from {low} to {high}; 8 or 16 bits were expected", "Save it with 8 bits"
+            )
+        array = ((array.astype(np.uint32) + 128) // 257 if high > 255 else array).astype(np.uint8)
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
+def _png_bits(path: Path) -> int:
+    """Return the bits a channel of a PNG file, 0 for other files."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 26 else 0
+
+
+def _check_pixels(count: int, path: Path) -> None:
+    if count > MAX_PIXELS:
+        raise _too_large(path)
+
+
+def _too_large(path: Path) -> FileError:
+    return FileError(str(path), f"has more than {MAX_PIXELS:,} pixels, the limit", "Make it smaller, or cut it up")

@@ -1,0 +1,57 @@
+"""Bringing a sample's planes to the training resolution, each in the way that keeps its meaning."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from basrelief.batch import Sample
+
+UNKNOWN_MASK = 255  # how a mask's unknown pixels are stored
+
+
+def resize_image(image: np.ndarray, resolution: tuple[int, int]) -> np.ndarray:
+    """Resize uint8 (H, W, 3) with anti-aliasing, as packing and prediction both do."""
+    height, width = resolution
+    if image.shape[:2] == resolution:
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0))
+
+
+def resize_sample(sample: Sample, resolution: tuple[int, int]) -> Sample:
+    """Bring every plane to ``resolution``; unknown mask pixels become 255."""
+    mask = None if sample.mask is None else _resize_mask(sample.mask, sample.mask_valid, resolution)
+    return Sample(
+        id=sample.id,
+        image=resize_image(sample.image, resolution),
+        background=None if sample.background is None else resize_image(sample.background, resolution),
+        mask=mask,
+        depth=None if sample.depth is None else _resize_nearest(sample.depth, resolution),
+    )
+
+
+def _resize_mask(mask: np.ndarray, valid: np.ndarray | None, resolution: tuple[int, int]) -> np.ndarray:
+    """A pixel belongs to a class when at least half of its known area does; it is known when half its area is."""
+    share = 1.0 if valid is None else _area(valid, resolution)
+    planes = np.stack([_area(plane if valid is None else plane & valid, resolution) for plane in mask])
+    result = (planes >= 0.5 * np.maximum(share, 1e-6)).astype(np.uint8)
+    if valid is not None:
+        result[:, np.asarray(share) < 0.5] = UNKNOWN_MASK
+    return result
+
+
+def _area(plane: np.ndarray, resolution: tuple[int, int]) -> np.ndarray:
+    height, width = resolution
+    if plane.shape == resolution:
+        return plane.astype(np.float32)
+    values = Image.fromarray(plane.astype(np.float32))
+    # The box filter averages over area when shrinking; when enlarging it would be nearest, so blend instead.
+    shrinks = plane.shape[0] >= height and plane.shape[1] >= width
+    return np.asarray(values.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR))
+
+
+def _resize_nearest(plane: np.ndarray, resolution: tuple[int, int]) -> np.ndarray:
+    rows = ((np.arange(resolution[0]) + 0.5) * plane.shape[0] / resolution[0]).astype(np.intp)
+    columns = ((np.arange(resolution[1]) + 0.5) * plane.shape[1] / resolution[1]).astype(np.intp)
+    nearest: np.ndarray = plane[rows[:, None], columns[None, :]]
+    return nearest

@@ -1,0 +1,72 @@
+"""What every format of the table must do. A new line inherits these checks, and adds its own small example."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from basrelief.data import FORMATS, open_source
+from basrelief.data.source import DataOptions
+from basrelief.errors import BasreliefError
+from support import write_folder
+
+
+def example(name: str, tmp_path: Path) -> str:
+    if name == "scenes":
+        return "scenes:6"
+    if name == "folder":
+        return str(write_folder(tmp_path / "data", 6, depths=True))
+    raise AssertionError(f"give the format {name} an example here")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_found_by_looking_and_by_name(name: str, tmp_path: Path) -> None:
+    location = example(name, tmp_path)
+    found, asked = open_source(location), open_source(location, DataOptions(format=name))
+    assert found.format == asked.format == name
+    assert [entry.id for entry in found.entries] == [entry.id for entry in asked.entries]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_samples_have_the_stated_planes_types_and_ranges(name: str, tmp_path: Path) -> None:
+    source = open_source(example(name, tmp_path))
+    assert len({entry.id for entry in source.entries}) == len(source.entries) == 6
+    for entry in source.entries:
+        sample = source.load(entry)
+        assert sample.id == entry.id
+        assert sample.image.dtype == np.uint8
+        assert sample.image.shape[2:] == (3,)
+        if "mask" in source.targets:
+            assert sample.mask is not None
+            assert sample.mask.dtype == np.uint8
+            assert sample.mask.shape == (len(source.classes), *sample.image.shape[:2])
+            assert set(np.unique(sample.mask)) <= {0, 1}
+        if "depth" in source.targets:
+            assert sample.depth is not None
+            assert sample.depth.dtype == np.float32
+            assert np.nanmin(sample.depth) >= 0
+        assert (sample.background is not None) == source.background
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_loading_is_repeatable_in_any_order(name: str, tmp_path: Path) -> None:
+    source = open_source(example(name, tmp_path))
+    forward = [source.load(entry).image for entry in source.entries]
+    backward = [source.load(entry).image for entry in reversed(source.entries)]
+    assert all(np.array_equal(a, b) for a, b in zip(forward, reversed(backward), strict=True))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_backgrounds_can_be_left_out(name: str, tmp_path: Path) -> None:
+    source = open_source(example(name, tmp_path), DataOptions(background=False))
+    assert not source.background
+    assert source.load(source.entries[0]).background is None
+
+
+def test_what_is_not_there_or_unknown_is_named() -> None:
+    with pytest.raises(BasreliefError, match=r"nowhere is not there.*scenes:N"):
+        open_source("nowhere")
+    with pytest.raises(BasreliefError, match=r"'foldr'.*Did you mean 'folder'"):
+        open_source("scenes:5", DataOptions(format="foldr"))

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from basrelief.batch import Sample
+from basrelief.data.folder import read_folder
+from basrelief.data.inspect import inspect_source
+from basrelief.data.source import DataOptions, Entry, Source
+from basrelief.errors import DataError
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array) if path.suffix == ".npy" else Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def root(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(28):
+        mask = np.zeros((10, 20), np.uint8)
+        mask[3 : 3 + i % 4, 5:10] = 255
+        save(tmp_path / f"images/x{i}.png", rng.integers(0, 255, (10, 20, 3), dtype=np.uint8))
+        save(tmp_path / f"masks/x{i}.png", mask)
+        save(tmp_path / f"depths/x{i}.npy", np.full((10, 20), 1.0 + i, np.float32))
+    return tmp_path
+
+
+def look(root, **options):
+    return inspect_source(read_folder(str(root), DataOptions(**options)))
+
+
+def test_a_sound_folder(root):
+    found = look(root)
+    assert (found.samples, found.usable) == (28, 28)
+    assert found.planes == {"image": 28, "mask": 28, "depth": 28}
+    assert found.sizes == {"min": (10, 20), "median": (10, 20), "max": (10, 20)}
+    assert found.empty_masks == 7
+    assert found.foreground["figure"] == pytest.approx({"min": 0, "median": 0.0375, "mean": 0.0375, "max": 0.075})
+    assert found.depth_range == (1.0, 28.0)
+    assert found.depth_unknown_share == 0
+    assert found.mask_unknown_share == 0
+    assert found.duplicates == ()
+    assert found.faults == ()
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["samples"] == 28
+
+
+def test_every_fault_is_listed_once_and_the_rest_is_counted(root):
+    (root / "images/x1.png").write_bytes(b"")
+    (root / "images/x2.png").write_bytes(b"not an image")
+    data = (root / "images/x3.png").read_bytes()
+    (root / "images/x3.png").write_bytes(data[: len(data) // 2])
+    save(root / "masks/x4.png", np.zeros((5, 5), np.uint8))
+    save(root / "depths/x5.npy", np.full((10, 20), np.nan))
+    partly = np.ones((10, 20), np.float32)
+    partly[0] = np.inf
+    save(root / "depths/x6.npy", partly)
+    save(root / "masks/lonely.png", np.zeros((10, 20), np.uint8))
+    found = look(root)
+    assert found.usable == 23
+    for name, words in {
+        "x1.png": "zero bytes",
+        "x2.png": "not in a known file format",
+        "x3.png": "truncated",
+        "x4.png": "5 × 5",
+        "x5.npy": "no known depth",
+        "x6.npy": "NaN or infinity at 20 of 200 pixels",
+        "lonely.png": "without its image",
+    }.items():
+        about = [str(fault) for fault in found.faults if fault.file.endswith(name)]
+        assert len(about) == 1, (name, about)
+        assert words in about[0]
+    assert len(found.faults) == 7
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("top", "words"), [(200, "read as 8-bit data"), (4000, "nearly black")])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bits_where_8_were_meant(root, top, words, suffix):
+    (root / "images/x1.png").unlink()
+    wide = np.linspace(0, top, 200).reshape(10, 20).astype(np.uint16)
+    save(root / f"images/x1.{suffix}", wide)
+    save(root / "images/x2.png", (wide.astype(np.uint32) * 65535 // top).astype(np.uint16))
+    about = [str(fault) for fault in look(root).faults]
+    assert len(about) == 1
+    assert f"x1.{suffix}: is a 16-bit file whose highest value is {top}" in about[0]
+    assert words in about[0]
+    assert "Save it with 8 bits" in about[0]
+
+
+def test_equal_images_and_those_in_two_splits(tmp_path):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    mask = np.pad(np.full((4, 4), 255, np.uint8), 2)
+    for split, name in (("train", "a"), ("train", "b"), ("test", "c"), ("val", "d")):
+        picture = image if name in "ac" else rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+        save(tmp_path / split / "images" / f"{name}.png", picture)
+        save(tmp_path / split / "masks" / f"{name}.png", mask)
+    found = look(tmp_path)
+    assert found.duplicates == (("test/c", "train/a"),)
+    assert found.splits == {"train": 2, "val": 1, "test": 1}
+    assert any("test/c: is the same image as train/a, and they are in test and train" in str(f) for f in found.faults)
+
+
+def test_one_image_only_and_few(tmp_path):
+    mask = np.pad(np.full((4, 4), 255, np.uint8), 2)
+    save(tmp_path / "images/a.png", np.zeros((8, 8, 3), np.uint8))
+    save(tmp_path / "masks/a.png", mask)
+    fault = look(tmp_path).faults[-1]
+    assert "one usable image only; train, val and test need one each, so at least 3. Add images" in str(fault)
+    assert fault.fatal
+    for name in "bcd":
+        save(tmp_path / f"images/{name}.png", np.zeros((8, 8, 3), np.uint8))
+        save(tmp_path / f"masks/{name}.png", mask)
+    fault = look(tmp_path).faults[-1]
+    assert "4 usable samples" in str(fault)
+    assert not fault.fatal
+
+
+def source_of(samples):
+    """A source without files, as generated data has it."""
+
+    def load(entry):
+        sample = samples[entry.id]
+        if sample is None:
+            raise DataError("sample two cannot be made.")
+        return sample
+
+    entries = tuple(Entry(name) for name in samples)
+    return Source("made", "made:3", entries, ("mask",), load, classes=("figure",))
+
+
+def test_sources_without_files_and_all_empty_masks():
+    empty = Sample("one", np.zeros((4, 4, 3), np.uint8), mask=np.zeros((1, 4, 4), np.uint8))
+    unknown = Sample(
+        "three", np.ones((4, 4, 3), np.uint8), mask=np.zeros((1, 4, 4), np.uint8), mask_valid=np.zeros((4, 4), bool)
+    )
+    seen = []
+    found = inspect_source(
+        source_of({"one": empty, "two": None, "three": unknown}),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert found.mask_unknown_share == 0.5
+    problems = [str(fault) for fault in found.faults]
+    assert any("two: sample two cannot be made" in p for p in problems)
+    assert any("three: is unknown everywhere" in p for p in problems)
+    assert any("made:3: all 2 masks are empty" in p and "--mask-map" in p for p in problems)
+
+
+def test_nothing_usable_is_still_a_report():
+    found = inspect_source(source_of({"two": None}))
+    assert found.usable == 0
+    assert found.sizes == {}
+    assert found.depth_range is None
+    json.dumps(found.to_dict(), allow_nan=False)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from basrelief.data.source import SPLITS, DataOptions, Entry
+from basrelief.data.splits import split_store, spread_out
+from basrelief.errors import BasreliefError, DataError, UsageError
+
+
+def index(groups: list[str | None], *, splits: list[str | None] | None = None, hashes: list[str] | None = None):  # type: ignore[no-untyped-def]
+    count = len(groups)
+    return pl.DataFrame(
+        {
+            "id": [f"s{i:03d}" for i in range(count)],
+            "group": groups,
+            "split": splits or [None] * count,
+            "background": [0] * count,
+            "image_hash": hashes or [f"h{i}" for i in range(count)],
+        },
+        schema_overrides={"group": pl.String, "split": pl.String},
+    )
+
+
+@given(st.lists(st.integers(0, 12), min_size=3, max_size=80), st.integers(0, 5))
+def test_groups_stay_whole_and_every_sample_has_one_place(labels: list[int], seed: int) -> None:
+    split = split_store(index([str(label) for label in labels]), DataOptions(), seed=seed)
+    rows = np.concatenate(list(split.rows.values()))
+    assert sorted(rows) == list(range(len(labels)))
+    if len(set(labels)) >= 3:
+        homes = {label: {s for s in SPLITS for row in split.rows[s] if labels[row] == label} for label in set(labels)}
+        assert all(len(home) == 1 for home in homes.values())
+        assert all(len(split.rows[s]) for s in SPLITS)
+    else:
+        assert any("too few to keep groups apart" in note for note in split.notes)
+
+
+def test_shares_are_about_seventy_fifteen_fifteen() -> None:
+    split = split_store(index([None] * 200), DataOptions())
+    assert {name: len(rows) for name, rows in split.rows.items()} == {"train": 140, "val": 30, "test": 30}
+
+
+def test_shares_can_be_given_and_val_left_out() -> None:
+    split = split_store(index([None] * 100), DataOptions(), "80/0/20")
+    assert {name: len(rows) for name, rows in split.rows.items()} == {"train": 80, "val": 0, "test": 20}
+
+
+def test_the_seed_alone_decides() -> None:
+    a, b, c = (split_store(index([None] * 60), DataOptions(), seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(a.rows["test"], b.rows["test"])
+    assert not np.array_equal(a.rows["test"], c.rows["test"])
+
+
+def test_identical_images_are_never_apart() -> None:
+    hashes = [f"h{i // 4}" for i in range(80)]
+    split = split_store(index([None] * 80, hashes=hashes), DataOptions())
+    for rows in split.rows.values():
+        others = set(range(80)) - set(rows.tolist())
+        assert not {hashes[row] for row in rows} & {hashes[row] for row in others}
+
+
+def test_blocks_of_neighbours_stay_whole_and_borders_are_left_out() -> None:
+    split = split_store(index([None] * 175), DataOptions(group_blocks=12))
+    names = np.full(175, "", object)
+    for name, rows in split.rows.items():
+        names[rows] = name
+    changes = [i for i in range(1, 175) if names[i] and names[i - 1] and names[i] != names[i - 1]]
+    assert not changes, "two splits never touch"
+    assert (names == "").any()
+    assert any("borders" in note for note in split.notes)
+
+
+def test_groups_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "groups.csv"
+    path.write_text("id,group\r\n" + "".join(f"s{i:03d},{i % 5}\r\n" for i in range(40)))
+    split = split_store(index([None] * 40), DataOptions(group_file=path))
+    homes = {i % 5: {s for s in SPLITS if i in split.rows[s]} for i in range(40)}
+    assert all(len(home) == 1 for home in homes.values())
+    path.write_text("name,group\n1,2\n")
+    with pytest.raises(DataError, match=r"groups\.csv.*columns id and group"):
+        split_store(index([None] * 40), DataOptions(group_file=path))
+    path.write_text("id,group\nother,2\n")
+    with pytest.raises(DataError, match="none of its ids"):
+        split_store(index([None] * 40), DataOptions(group_file=path))
+
+
+def test_ready_made_splits_are_kept_and_a_missing_val_comes_out_of_train() -> None:
+    given = ["train"] * 20 + ["test"] * 5
+    split = split_store(index([None] * 25, splits=given), DataOptions())
+    assert split.rows["test"].tolist() == [20, 21, 22, 23, 24]
+    assert len(split.rows["val"]) == 3
+    assert len(split.rows["train"]) == 17
+    assert any("no val part" in note for note in split.notes)
+
+
+def test_a_split_file_is_followed(tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    path.write_text("id,split\n" + "".join(f"s{i:03d},{SPLITS[i % 3]}\n" for i in range(9)))
+    split = split_store(index([None] * 10), DataOptions(), str(path))
+    assert split.rows["val"].tolist() == [1, 4, 7]
+    assert 9 not in np.concatenate(list(split.rows.values())), "what the file lacks is left out"
+    path.write_text("id,split\ns000,training\n")
+    with pytest.raises(DataError, match="'training'"):
+        split_store(index([None] * 10), DataOptions(), str(path))
+
+
+def test_random_says_that_it_leaks() -> None:
+    split = split_store(index([str(i // 4) for i in range(40)]), DataOptions(), "random")
+    assert any("flattered" in note for note in split.notes)
+
+
+@pytest.mark.parametrize("rule", ["groups", "70/30", "0/50/50", "50/50/0", "a/b/c", "-1/1/1", "nan/1/1"])
+def test_a_rule_that_cannot_be_read_is_shown(rule: str) -> None:
+    with pytest.raises(UsageError, match="--split"):
+        split_store(index([None] * 40), DataOptions(), rule)
+
+
+def test_too_few_samples_say_how_many() -> None:
+    with pytest.raises(BasreliefError, match="only 2"):
+        split_store(index([None] * 2), DataOptions())
+
+
+def test_a_limit_spreads_over_all_and_keeps_every_split() -> None:
+    entries = [Entry(str(i), split="train" if i < 90 else "test") for i in range(100)]
+    kept = spread_out(entries, 20)
+    assert 18 <= len(kept) <= 20
+    assert sum(entry.split == "test" for entry in kept) == 2
+    assert int(kept[0].id) < 10
+    assert int(kept[-1].id) > 90
+    assert spread_out(entries, 500) == tuple(entries)
+    with pytest.raises(UsageError, match="--limit 2"):
+        spread_out(entries, 2)
