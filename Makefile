@@ -1,9 +1,10 @@
 # make setup   everything, into .venv; does nothing the second time
+# make demo    three losses compared on generated scenes; leaves runs/demo/report.html
 # make test    format, lint, types, layers, tests: the one command
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup test clean
+.PHONY: setup demo test bench clean
 
 setup: .venv/.ready
 
@@ -14,12 +15,18 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
 	@touch $@
 
+demo: setup
+	$(BIN)/basrelief demo --out runs/demo
+
 test: setup
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not gpu and not slow"
+
+bench: setup
+	$(BIN)/python benchmarks/train.py
 
 clean:
 	rm -rf .venv runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

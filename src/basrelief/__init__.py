@@ -6,6 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from basrelief.app import evaluate as evaluate
+    from basrelief.app import inspect as inspect
+    from basrelief.app import load_predictor as load_predictor
+    from basrelief.app import predict as predict
+    from basrelief.app import study as study
+    from basrelief.app import train as train
     from basrelief.batch import Batch as Batch
     from basrelief.batch import Sample as Sample
     from basrelief.errors import BasreliefError as BasreliefError
@@ -20,7 +26,13 @@ _HOMES = {
     "BasreliefError": "basrelief.errors",
     "Sample": "basrelief.batch",
     "create_model": "basrelief.models",
+    "evaluate": "basrelief.app",
+    "inspect": "basrelief.app",
+    "load_predictor": "basrelief.app",
     "parse_loss": "basrelief.losses.expression",
+    "predict": "basrelief.app",
+    "study": "basrelief.app",
+    "train": "basrelief.app",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -1,0 +1,273 @@
+"""What the commands do, as functions: the same from Python as from the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings, checked
+from basrelief.data import FORMATS, open_source
+from basrelief.data.inspect import Inspection, inspect_source
+from basrelief.engine.own_size import score_source
+from basrelief.engine.predict import Predictor, load_run
+from basrelief.engine.predict_files import predict_files
+from basrelief.engine.train import Silent
+from basrelief.errors import DataError, OutputError, UsageError
+from basrelief.files import only_writer, read_json, write_atomic, write_text
+from basrelief.losses import LOSSES
+from basrelief.metrics import METRICS
+from basrelief.models import MODELS
+from basrelief.studies.find import find_run
+from basrelief.studies.plan import Trial
+from basrelief.studies.prepare import StudyWatcher, canonical, reopen
+from basrelief.studies.results import collect
+from basrelief.studies.run import run_study, run_training
+from basrelief.studies.verdict import write_results
+
+DEMO = {
+    "losses": ("bce(mask)", "ssim(mask)", "dice(mask)"),
+    "network": "masknet",
+    "resolution": (64, 64),
+    "epochs": 6,
+    "lr": 3e-3,
+}
+
+
+class Quiet(Silent):
+    """A study watcher that says nothing."""
+
+    def say(self, text: str) -> None:
+        """Do nothing."""
+
+    def packing(self, done: int, total: int) -> None:
+        """Do nothing."""
+
+    def trial(self, number: int, total: int, trial: Trial, outcome: str) -> None:
+        """Do nothing."""
+
+
+def settings_from(options: Mapping[str, Any], kind: type[StudySettings] | type[RunSettings]) -> Any:
+    """Sort flat options (as on the command line, without dashes) into checked settings; None means not given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    data = {name: given.pop(name) for name in list(given) if name in DataSettings.model_fields}
+    train = {name: given.pop(name) for name in list(given) if name in TrainSettings.model_fields}
+    return checked(kind, {"data": checked(DataSettings, data), "train": checked(TrainSettings, train), **given})
+
+
+def study(
+    data: str | Path, *, out: str | Path | None = None, watcher: StudyWatcher | None = None, **options: Any
+) -> dict[str, Any]:
+    """Compare losses on data, and write verdict, scores and report.
+
+    Parameters
+    ----------
+    data
+        A folder, a file, or ``"scenes:500"``.
+    out
+        The study's directory; ``runs/NAME`` by default. An unfinished study there goes on.
+    watcher
+        Told of progress; nothing by default.
+    **options
+        The command line's options with underscores: ``losses=("bce(mask)", "dice(mask)")``, ``seeds=3``,
+        ``network="masknet"``, ``resolution=(64, 64)``, ``epochs=6``, ``lr=1e-3``, and those of ``DataSettings`` and
+        ``TrainSettings``.
+
+    Returns
+    -------
+    dict
+        The document of ``verdict.json``, with ``"out"``, the directory, added.
+    """
+    settings = canonical(settings_from({"location": str(data), **options}, StudySettings))
+    folder = _out(out, settings.data.location, settings.model_dump(mode="json"))
+    with _latest(folder):
+        run_study(folder, settings, watcher or Quiet())
+    return report(folder)
+
+
+def train(
+    data: str | Path, *, out: str | Path | None = None, watcher: StudyWatcher | None = None, **options: Any
+) -> dict[str, Any]:
+    """Train one network, and return the document of its ``run.json`` with ``"run"``, the directory, added.
+
+    Parameters as for ``study``, with one ``loss`` in place of ``losses``.
+    """
+    settings = canonical(settings_from({"location": str(data), **options}, RunSettings))
+    folder = _out(out, settings.data.location, settings.model_dump(mode="json"))
+    with _latest(folder):
+        run = run_training(folder, settings, watcher or Quiet())
+    return {"run": str(folder), **run}
+
+
+def report(folder: str | Path, *, to: str = "html") -> dict[str, Any]:
+    """Write verdict, scores and report of a study from what its trials left, and return the verdict.
+
+    ``to`` is "html" (``report.html``), "markdown" (``report.md``), "png" (``report.png``, some pictures with every
+    loss's prediction) or "json" (the verdict alone).
+    """
+    from basrelief.report import render_markdown, render_sheet, render_study
+    from basrelief.studies.report import study_contents
+
+    if to not in ("html", "markdown", "png", "json"):
+        raise UsageError(f"--to {to!r} is not known: use html, markdown, png or json.")
+    folder = Path(folder)
+    if not (folder / "plan.json").exists():
+        raise DataError(f"{folder} holds no study (there is no plan.json). Expected what basrelief study left.")
+    if read_json(folder / "plan.json").get("kind") != "study":
+        raise DataError(f"{folder} holds no study: its plan.json is that of a single run (see basrelief evaluate).")
+    prepared = reopen(folder)
+    results = collect(folder, prepared)
+    with only_writer(folder):
+        verdict = write_results(folder, results)
+    files = {"html": "report.html", "markdown": "report.md", "png": "report.png", "json": "verdict.json"}
+    if to != "json":
+        contents = study_contents(folder, prepared, results, verdict)
+        if to == "png":
+            picture = render_sheet(contents)
+            write_atomic(folder / files[to], lambda temporary: temporary.write_bytes(picture))
+        else:
+            write_text(folder / files[to], (render_study if to == "html" else render_markdown)(contents))
+    return {**verdict, "out": str(folder), "written": str(folder / files[to])}
+
+
+def demo(
+    out: str | Path = "runs/demo", *, seeds: int = 3, device: str | None = None, watcher: StudyWatcher | None = None
+) -> dict[str, Any]:
+    """Ask write-up A's first question on generated scenes: which of BCE, SSIM and Dice for masknet's masks."""
+    return study("scenes:360", out=out, watcher=watcher, seeds=seeds, device=device, **DEMO)
+
+
+def inspect(data: str | Path, *, progress: Callable[[int, int], None] | None = None, **options: Any) -> Inspection:
+    """Look at every file of the data; list what is there and everything that is wrong with it.
+
+    ``options`` are those of ``DataSettings`` that say how to read.
+    """
+    settings = checked(DataSettings, {"location": str(data), **options})
+    return inspect_source(open_source(settings.location, settings.options(None, 0)), progress=progress)
+
+
+def load_predictor(run: str | Path, *, device: str = "auto") -> Predictor:
+    """Load a run's network, or that of a study: the winning loss (or the best mean), its best seed on validation."""
+    return load_run(find_run(Path(run)).folder, device)
+
+
+def predict(
+    run: str | Path,
+    inputs: Iterable[str | Path],
+    out: str | Path,
+    *,
+    background: str | Path | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Predict pictures into a folder with a run's network, or that of a study; see ``predict_files``."""
+    found = find_run(Path(run))
+    predictor = load_run(found.folder, device)
+    done = predict_files(predictor, inputs, Path(out), background=background, overwrite=overwrite, progress=progress)
+    return {"run": str(found.folder), "note": found.note, **done}
+
+
+def evaluate(
+    run: str | Path, data: str | Path | None = None, *, device: str = "auto", **options: Any
+) -> dict[str, Any]:
+    """Score a run on data, at each image's own size.
+
+    On the data that it was trained on (the default), only the test images count. Other data is read as the run's own
+    was, unless ``options`` say otherwise, and images seen in training are left out of it.
+
+    Returns
+    -------
+    dict
+        ``run``, ``note`` (which run of a study), ``on`` (what was scored, in words), ``metrics`` (name -> mean or
+        None), ``images`` (how many), ``seen`` (left out for having been seen in training), ``failed`` (sample -> why).
+    """
+    found = find_run(Path(run))
+    predictor = load_run(found.folder, device)
+    prepared = reopen(found.home)
+    home, index, rows = prepared.plan.data, prepared.store.index, prepared.split.rows
+    given = {name: value for name, value in options.items() if value is not None}
+    settings = home
+    if data is not None:
+        fresh = {"location": str(data), "limit": None, "group_file": None, "group_blocks": None, "split": "group"}
+        settings = checked(DataSettings, home.model_dump() | fresh | given)
+    if settings.location == home.location or Path(settings.location).resolve() == Path(home.location).resolve():
+        if given:
+            raise UsageError(
+                f"{home.location} is the run's own data and is read as it was then; leave the options out."
+            )
+        source = open_source(home.location, home.options(predictor.resolution, prepared.plan.train.seed))
+        test = dict(index[rows["test"]].select("id", "image_hash").iter_rows())
+        which, scores = "test images", score_source(predictor, source, wanted=test)
+    else:
+        source = open_source(settings.location, settings.options(predictor.resolution, prepared.plan.train.seed))
+        seen = frozenset(index["image_hash"].to_numpy()[np.concatenate([rows["train"], rows["val"]])].tolist())
+        which, scores = "images not seen in training", score_source(predictor, source, seen=seen)
+    on = f"{settings.location}, {which}, at their own size"
+    return {"run": str(found.folder), "note": found.note, "on": on, **scores}
+
+
+def _out(out: str | Path | None, data: str | Path, asked: dict[str, Any]) -> Path:
+    """Return the output directory: as given, or the next free (or equal, unfinished) ``runs/NAME``."""
+    if out is not None:
+        folder = Path(out)
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"--out {folder} is a file; expected a folder, which is made if needed.")
+        return folder.resolve() if folder.is_symlink() else folder
+    stem = Path(str(data)).name.replace(":", "-") or "study"
+    for number in itertools.count(1):
+        folder = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
+        plan = folder / "plan.json"
+        if plan.exists() and read_json(plan).get("asked") == asked:
+            break
+        if not folder.exists() or all(item.name.startswith(".") for item in folder.iterdir()):
+            break
+    return folder
+
+
+@contextlib.contextmanager
+def _latest(folder: Path) -> Iterator[None]:
+    """Let ``runs/latest`` point at the newest run, once it has a plan; where the system has no links, do without."""
+    try:
+        yield
+    finally:
+        latest = folder.parent / "latest"
+        ours = folder.parent.name == "runs" and (folder / "plan.json").exists()
+        if ours and (latest.is_symlink() or not latest.exists()):
+            with contextlib.suppress(OSError):
+                temporary = latest.with_name(f".latest-{os.getpid()}")
+                temporary.symlink_to(folder.name)
+                temporary.replace(latest)
+
+
+def tables(kind: str) -> list[dict[str, Any]]:
+    """Return the lines of a table for ``basrelief list``: losses, metrics, models or formats."""
+    if kind == "losses":
+        return [
+            {"name": n, "targets": list(s.targets), "formula": s.formula, "summary": s.summary}
+            for n, s in LOSSES.items()
+        ]
+    if kind == "metrics":
+        return [
+            {"name": n, "better": "higher" if s.higher_is_better else "lower", "summary": s.meaning}
+            for n, s in METRICS.items()
+        ]
+    if kind == "models":
+        return [
+            {"name": n, "targets": list(s.targets), "parameters": s.parameters, "summary": s.summary}
+            for n, s in MODELS.items()
+        ]
+    if kind == "formats":
+        return [{"name": n, "summary": s.summary} for n, s in FORMATS.items()]
+    raise UsageError(f"Cannot list {kind!r}: use losses, metrics, models or formats.")
+
+
+def as_json(document: Any) -> str:
+    """Return a document as JSON for standard output."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,358 @@
+"""Training one network with one loss and one seed: a single loop that can be read from top to bottom."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from basrelief.config import TrainSettings
+from basrelief.data.loader import Loader
+from basrelief.data.splits import Split
+from basrelief.data.store import Store
+from basrelief.engine.checkpoint import (
+    load_checkpoint,
+    restore_model,
+    restore_optimizer,
+    save_checkpoint,
+    weights_hash,
+)
+from basrelief.engine.evaluate import evaluate, forward
+from basrelief.engine.machine import Machine, versions
+from basrelief.engine.run_files import previous_run, tensorboard, write_history, write_previews, write_scores
+from basrelief.errors import DataError, TrainingError
+from basrelief.files import write_json
+from basrelief.losses.expression import Loss, LossValue, parse_loss
+from basrelief.metrics import DEFINITIONS_VERSION, metric_spec, summarise
+from basrelief.models import create_model
+from basrelief.seeding import stream_seed
+
+CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where each look waits for the device
+
+
+class Watcher(Protocol):
+    """What wants to know how a training goes: a progress bar, or nothing."""
+
+    def begin(self, title: str, metric: str, steps: int, done: int) -> None:
+        """Training starts, with ``done`` of ``steps`` behind it; ``metric`` chooses its checkpoint."""
+
+    def step(self, done: int, loss: float) -> None:
+        """``done`` steps are behind; ``loss`` is that of the last one. Called at every step, or every few on a GPU."""
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """An epoch ended; ``record`` is its line of the history."""
+
+
+class Silent:
+    """A watcher that does nothing."""
+
+    def begin(self, title: str, metric: str, steps: int, done: int) -> None:
+        """Do nothing."""
+
+    def step(self, done: int, loss: float) -> None:
+        """Do nothing."""
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything that one training depends on; two runs with equal plans on one CPU give equal bits.
+
+    Attributes
+    ----------
+    settings
+        With nothing left open: network, resolution, epochs and metric are filled in.
+    loss
+        A loss expression.
+    seed
+        For initial weights, batch order and dropout.
+    heads
+        The targets the network gives; a loss may train only some of them.
+    background
+        Whether the network takes backgrounds.
+    machine
+        Where it computes.
+    split
+        The split's fingerprint; the rows are handed over apart.
+    """
+
+    settings: TrainSettings
+    loss: str
+    seed: int
+    heads: tuple[str, ...]
+    background: bool
+    machine: Machine
+    split: str = ""
+
+    def document(self, store: Store) -> dict[str, Any]:
+        """Return the plan as JSON, with the data it is for."""
+        facts = store.facts
+        return {
+            "settings": self.settings.model_dump(mode="json", exclude={"seed"}),
+            "loss": self.loss,
+            "seed": self.seed,
+            "heads": list(self.heads),
+            "background": self.background,
+            "machine": dataclasses.asdict(self.machine),
+            "split": self.split,
+            "data": {"location": facts.location, "format": facts.format, "fingerprint": facts.fingerprint},
+        }
+
+
+def build_model(plan: RunPlan, store: Store) -> nn.Module:
+    """Return the network with the seed's initial weights, whatever the state of torch's own generator."""
+    assert plan.settings.network is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream_seed(plan.seed, "weights"))
+        return create_model(
+            plan.settings.network,
+            mask_classes=len(store.facts.classes) if "mask" in plan.heads else 0,
+            depth="depth" in plan.heads,
+            background=plan.background,
+        )
+
+
+def train_run(
+    folder: Path, plan: RunPlan, store: Store, split: Split, *, watcher: Watcher | None = None
+) -> dict[str, Any]:
+    """Train, choose the checkpoint by the shared metric, score it on val and test, and leave a run directory.
+
+    Interrupted and called again with an equal plan, it goes on after the last finished epoch and ends in the same
+    weights; a finished run is returned as it is.
+
+    Returns
+    -------
+    dict
+        The document of ``run.json``.
+
+    Raises
+    ------
+    OutputError
+        When ``folder`` holds another run.
+    TrainingError
+        When the loss is no longer finite, naming the step and the term.
+    """
+    document = plan.document(store)
+    before = previous_run(folder, document)
+    if before is not None and before.get("status") == "finished" and (folder / "best.safetensors").exists():
+        return before
+    watcher = watcher or Silent()
+    settings, machine = plan.settings, plan.machine
+    torch.set_num_threads(machine.threads)
+    accelerator = machine.accelerator()
+    device = accelerator.device
+    loss = parse_loss(plan.loss)
+    model = build_model(plan, store)
+    initial = weights_hash(model)
+    if settings.weights != "none":
+        start_from(model, settings.weights)
+    model = model.to(memory_format=torch.channels_last) if machine.channels_last else model
+    optimizer = _optimizer(model, settings)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    bare = accelerator.unwrap_model(model)
+
+    targets = loss.targets
+    everything = Loader(
+        store, np.arange(store.facts.count), settings.batch_size, device, targets=targets, background=plan.background
+    )
+    loaders = {name: everything.serving(rows) for name, rows in split.rows.items()}
+    assert settings.metric is not None
+    assert settings.epochs is not None
+    spec = metric_spec(settings.metric, store.facts.classes)
+    steps_per_epoch = len(loaders["train"])
+    steps = steps_per_epoch * settings.epochs
+    history: list[dict[str, Any]] = []
+    best: dict[str, Any] = {"epoch": 0, "value": None}
+    if before is not None and (folder / "last.safetensors").exists():
+        history, best = _resume(folder, bare, optimizer, accelerator.scaler)
+    header = document | {
+        "status": "running",
+        "network": settings.network,
+        "resolution": list(store.facts.resolution),
+        "classes": list(store.facts.classes),
+        "activations": {head: settings.activation.get(head, "sigmoid") for head in plan.heads},
+        "targets": list(targets),
+        "depth_max": store.facts.depth_max,
+        "depth_unit": store.facts.depth_unit,
+        "depth_kind": store.facts.depth_kind,
+        "samples": {name: len(rows) for name, rows in split.rows.items()},
+        "parameters": sum(p.numel() for p in bare.parameters()),
+        "initial_weights": initial,
+        "definitions": DEFINITIONS_VERSION,
+        "versions": versions(),
+    }
+    write_json(folder / "run.json", header)
+
+    board = tensorboard(folder, len(history) * steps_per_epoch)
+    watcher.begin(f"{plan.loss}, seed {plan.seed}", settings.metric, steps, len(history) * steps_per_epoch)
+    for epoch in range(len(history), settings.epochs):
+        model.train()
+        torch.manual_seed(stream_seed(plan.seed, "dropout", epoch))
+        started = time.perf_counter()
+        sums = _RunningTerms()
+        for number, (_, batch) in enumerate(loaders["train"].epoch(plan.seed, epoch)):
+            step = epoch * steps_per_epoch + number
+            rate = learning_rate(settings.schedule, settings.lr, step, steps)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with accelerator.autocast():
+                outputs = forward(model, batch)
+            value = loss(outputs, batch, activations=settings.activation)
+            optimizer.zero_grad(set_to_none=True)
+            accelerator.backward(value.total)
+            optimizer.step()
+            sums.add(step + 1, value, batch.size)
+            if device.type == "cpu" or (number + 1) % CHECK_EVERY == 0 or number + 1 == steps_per_epoch:
+                watcher.step(step + 1, sums.check(loss))
+        seconds = time.perf_counter() - started
+
+        val = summarise(evaluate(model, loaders["val"], settings.activation)[1], store.facts.classes)
+        record = {
+            "epoch": epoch + 1,
+            "step": (epoch + 1) * steps_per_epoch,
+            "lr": rate,
+            "seconds": seconds,
+            "images_per_second": len(split.rows["train"]) / seconds,
+            **{f"train/{name}": mean for name, mean in sums.means().items()},
+            **{f"val/{name}": score for name, score in val.items()},
+        }
+        history.append(record)
+        score = val.get(settings.metric)
+        if _better(score, best["value"], spec.higher_is_better) or not len(split.rows["val"]):
+            best = {"epoch": epoch + 1, "value": score}
+            save_checkpoint(folder / "best.safetensors", bare, {"epoch": epoch + 1, "val": val})
+        write_history(folder, history)
+        scaler = accelerator.scaler.state_dict() if accelerator.scaler else None  # of fp16's gradients
+        state = {"epoch": epoch + 1, "best": best, "history": history, "scaler": scaler}
+        save_checkpoint(folder / "last.safetensors", bare, state, optimizer.optimizer)
+        for name, number_ in record.items():
+            if name not in ("epoch", "step") and number_ is not None:
+                board.add_scalar(name, number_, record["step"])
+        watcher.epoch(record)
+    board.close()
+
+    if not (folder / "best.safetensors").exists():
+        raise TrainingError(
+            f"No epoch gave a score for {settings.metric} on the validation images, so none was chosen."
+        )
+    best_path = folder / "best.safetensors"
+    restore_model(bare, load_checkpoint(best_path).model, best_path)
+    results = {name: evaluate(model, loaders[name], settings.activation) for name in ("val", "test")}
+    write_scores(folder, store, results)
+    write_previews(folder, model, loaders["val"], settings.activation)
+    timed = history[1:] or history  # the first epoch also warms caches up
+    finished = header | {
+        "status": "finished",
+        "best_epoch": best["epoch"],
+        "curve": [record.get(f"val/{settings.metric}") for record in history],
+        "metrics": summarise(results["test"][1], store.facts.classes),
+        "val_metrics": summarise(results["val"][1], store.facts.classes),
+        "images_per_second": len(split.rows["train"]) * len(timed) / sum(record["seconds"] for record in timed),
+        "seconds": sum(record["seconds"] for record in history),
+    }
+    write_json(folder / "run.json", finished)
+    return finished
+
+
+def learning_rate(schedule: str, lr: float, step: int, steps: int) -> float:
+    """Return the rate of a step (from 0) of ``steps``.
+
+    "step" divides by ten after each third. "one-cycle" rises from lr/25 over the first 30 % and falls to lr/10,000,
+    both along a cosine (L. N. Smith and N. Topin, "Super-convergence", 2019).
+    """
+    if schedule == "step":
+        return float(lr * 0.1 ** (3 * step // steps))
+    if schedule == "one-cycle":
+        rise = max(1, round(0.3 * steps))
+        low, share = (lr / 25, step / rise) if step < rise else (lr / 10_000, 1 - (step - rise) / max(1, steps - rise))
+        return low + (lr - low) * (1 - math.cos(math.pi * share)) / 2
+    return lr
+
+
+def start_from(model: nn.Module, weights: str) -> None:
+    """Load the weights of an earlier run (its directory) or checkpoint file into ``model``."""
+    path = Path(weights)
+    path = path / "best.safetensors" if path.is_dir() else path
+    restore_model(model, load_checkpoint(path).model, path)
+
+
+class _RunningTerms:
+    """Adds up the terms of an epoch on the device, and looks at them only when asked."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.waiting: list[tuple[int, Tensor, int]] = []
+        self.totals: np.ndarray | None = None
+        self.images = 0
+
+    def add(self, step: int, value: LossValue, images: int) -> None:
+        self.names = ["loss", *value.terms]
+        row = torch.stack([value.total.detach(), *value.terms.values()])
+        self.waiting.append((step, row, images))
+
+    def check(self, loss: Loss) -> float:
+        """Read what was added since the last look; return the newest loss, or raise at the first non-finite one."""
+        rows = torch.stack([row for _, row, _ in self.waiting]).double().cpu().numpy()
+        for (step, _, _), row in zip(self.waiting, rows, strict=True):
+            if not np.isfinite(row).all():
+                raise _not_finite(loss, step, dict(zip(self.names, row.tolist(), strict=True)))
+        counts = np.array([images for _, _, images in self.waiting])
+        sums = (rows * counts[:, None]).sum(axis=0)
+        self.totals = sums if self.totals is None else self.totals + sums
+        self.images += int(counts.sum())
+        self.waiting.clear()
+        return float(rows[-1, 0])
+
+    def means(self) -> dict[str, float]:
+        assert self.totals is not None
+        return dict(zip(self.names, (self.totals / self.images).tolist(), strict=True))
+
+
+def _not_finite(loss: Loss, step: int, values: Mapping[str, float]) -> TrainingError:
+    terms = {name: value for name, value in values.items() if name != "loss"}
+    bad = [name for name, value in terms.items() if not math.isfinite(value)]
+    shown = ", ".join(f"{name} = {value:.4g}" for name, value in terms.items())
+    return TrainingError(
+        f"The loss {loss} is no longer finite at step {step}: {shown}. "
+        f"It broke in {' and '.join(bad) or 'the sum'}. Try a learning rate ten times smaller (--lr), a smaller weight "
+        "for that term, or --precision fp32; basrelief inspect shows whether the data holds odd values."
+    )
+
+
+def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
+        )
+    return torch.optim.AdamW(parameters, settings.lr, weight_decay=settings.weight_decay, fused=True)
+
+
+def _resume(folder: Path, model: nn.Module, optimizer: Any, scaler: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Bring everything to where the last finished epoch left it, and return the history and the best epoch so far."""
+    path = folder / "last.safetensors"
+    try:
+        checkpoint = load_checkpoint(path)
+    except DataError:
+        return [], {"epoch": 0, "value": None}  # nothing usable: the run starts again and ends in the same weights
+    restore_model(model, checkpoint.model, path)
+    restore_optimizer(optimizer.optimizer, checkpoint.optimizer)
+    if scaler is not None and checkpoint.facts["scaler"] is not None:
+        scaler.load_state_dict(checkpoint.facts["scaler"])
+    return checkpoint.facts["history"], checkpoint.facts["best"]
+
+
+def _better(score: float | None, best: float | None, higher: bool) -> bool:
+    if score is None or best is None:
+        return score is not None
+    return score > best if higher else score < best

@@ -1,0 +1,17 @@
+"""The report of a study: one HTML page that works offline, or Markdown, drawn from plain data."""
+
+from basrelief.report.contents import Curve, LossRow, MetricFacts, Pictures, StudyContents
+from basrelief.report.markdown import render_markdown
+from basrelief.report.page import render_study
+from basrelief.report.sheet import render_sheet
+
+__all__ = [
+    "Curve",
+    "LossRow",
+    "MetricFacts",
+    "Pictures",
+    "StudyContents",
+    "render_markdown",
+    "render_sheet",
+    "render_study",
+]

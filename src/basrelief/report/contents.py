@@ -1,0 +1,97 @@
+"""What a study's report shows, as plain data: the page is drawn from this and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """How a metric is to be read: ``higher_is_better``, its unit ("" for a share) and what it is, in a sentence."""
+
+    name: str
+    higher_is_better: bool
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """One loss of the study, over its seeds.
+
+    ``scores`` maps a metric's name to (mean, low, high) on the test images, low and high None with one seed.
+    ``best_epochs`` has one entry a finished seed. ``rising`` is True where the curve of the primary metric had not
+    flattened when training ended. ``seconds`` is the training time of one trial, the mean over seeds.
+    """
+
+    name: str
+    expression: str
+    scores: Mapping[str, tuple[float | None, float | None, float | None]]
+    seeds: int
+    failed: int
+    failures: Sequence[str] = ()
+    best_epochs: Sequence[int] = ()
+    rising: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric of one trial on the validation images, by epoch (from 1)."""
+
+    loss: str
+    seed: int
+    metric: str
+    epochs: Sequence[int]
+    values: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The same validation images for every loss, at the training resolution.
+
+    image, background: uint8 (n, H, W, 3). mask: uint8 (n, K, H, W), 0 or 1, 255 unknown. depth: float32 (n, H, W) in
+    the data's unit, NaN unknown. ``predictions[loss]`` has "mask" (probabilities as uint8 0..255, (n, K, H, W)) and
+    "depth" (float32 (n, H, W)) as far as the network has those heads. ``scores[loss]`` is the primary metric of each
+    image.
+    """
+
+    ids: Sequence[str]
+    image: np.ndarray
+    predictions: Mapping[str, Mapping[str, np.ndarray]]
+    scores: Mapping[str, Sequence[float | None]]
+    seed: int
+    background: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    depth: np.ndarray | None = None
+    classes: Sequence[str] = ()
+    depth_unit: str = ""
+
+
+@dataclass(frozen=True)
+class StudyContents:
+    """Everything on the page.
+
+    ``verdict`` is the document of verdict.json. ``baselines`` maps a baseline's name to its score by metric.
+    ``held_fixed``, ``data``, ``cost`` and ``environment`` are (name, value) rows; ``warnings`` and ``notes`` are
+    sentences; ``repeat`` is the command line that makes the study again.
+    """
+
+    title: str
+    verdict: Mapping[str, Any]
+    metrics: Sequence[MetricFacts]
+    losses: Sequence[LossRow]
+    curves: Sequence[Curve]
+    pictures: Pictures | None
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    held_fixed: Sequence[tuple[str, str]] = ()
+    data: Sequence[tuple[str, str]] = ()
+    cost: Sequence[tuple[str, str]] = ()
+    environment: Sequence[tuple[str, str]] = ()
+    repeat: str = ""

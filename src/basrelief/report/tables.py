@@ -1,0 +1,284 @@
+"""The report's tables as text: what the HTML page and the Markdown both show, formatted once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from basrelief.report.contents import LossRow, MetricFacts, StudyContents
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A formatted mean and its interval; ``interval`` is "" where there is none."""
+
+    mean: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class LossLine:
+    """One row of the table of losses. ``index`` is the loss's place in the study: its colour, dash and marker."""
+
+    index: int
+    name: str
+    expression: str
+    scores: Sequence[Score]
+    seeds: int
+    failed: int
+    best_epochs: str
+    rising: bool
+    seconds: str
+    winner: bool
+
+
+@dataclass(frozen=True)
+class PairLine:
+    """One row of the paired differences, a - b. ``kind`` is a, b, equal or undecided; ``mark`` places it in percent."""
+
+    a: str
+    b: str
+    a_index: int
+    b_index: int
+    score: Score
+    seeds: str
+    kind: str
+    words: str
+    mark: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """The paired differences with their common axis; positions are percent of its width."""
+
+    pairs: Sequence[PairLine]
+    zero: float
+    ticks: Sequence[tuple[float, str]]
+    margin: tuple[float, float] | None
+    left: str
+    right: str
+    has_seeds: bool
+
+
+def finite(value: Any) -> float | None:
+    """Return ``value`` as a float, or None where it is None or not finite."""
+    if value is None:
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def decimals_for(values: Iterable[float | None]) -> int:
+    """Return how many decimals show four digits of the largest of ``values``, so that a column lines up."""
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    if largest == 0:
+        return 3
+    return min(max(3 - math.floor(math.log10(largest)), 0), 9)
+
+
+def format_number(value: float | None, decimals: int, *, signed: bool = False) -> str:
+    """Return the number with a true minus sign, or a dash where there is none."""
+    if value is None:
+        return NOTHING
+    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
+    if not text.strip("+-0."):
+        text = text.lstrip("+-")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Return a duration in the units a reader would say it in."""
+    if seconds is None or seconds <= 0:
+        return NOTHING
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def shorten(text: str, length: int = 32) -> str:
+    """Return ``text`` on one line with its middle left out where it is longer than ``length``."""
+    text = " ".join(text.split())
+    if len(text) <= length:
+        return text
+    tail = length // 3
+    return f"{text[: length - tail - 1]}…{text[-tail:]}"
+
+
+def primary_facts(contents: StudyContents) -> MetricFacts:
+    """Return the facts of the verdict's primary metric."""
+    name = str(contents.verdict.get("primary", ""))
+    for facts in contents.metrics:
+        if facts.name == name:
+            return facts
+    return MetricFacts(name=name, higher_is_better=True, unit="", meaning="")
+
+
+def order_metrics(contents: StudyContents) -> list[MetricFacts]:
+    """Return the metrics with the primary one first."""
+    primary = primary_facts(contents)
+    return [primary, *(facts for facts in contents.metrics if facts.name != primary.name)]
+
+
+def order_losses(contents: StudyContents) -> list[tuple[int, LossRow]]:
+    """Return the losses, best mean first, with their place in the study; those without a mean come last."""
+    primary = primary_facts(contents)
+
+    def key(item: tuple[int, LossRow]) -> tuple[bool, float]:
+        mean = finite(item[1].scores.get(primary.name, (None,))[0])
+        if mean is None:
+            return True, 0.0
+        return False, -mean if primary.higher_is_better else mean
+
+    return sorted(enumerate(contents.losses), key=key)
+
+
+def describe_metric(facts: MetricFacts) -> str:
+    """Return "mask/iou, higher is better" with the unit where there is one."""
+    unit = f" in {facts.unit}" if facts.unit else ""
+    return f"{facts.name}{unit}, {'higher' if facts.higher_is_better else 'lower'} is better"
+
+
+def format_losses(contents: StudyContents) -> tuple[list[LossLine], list[tuple[str, list[Score]]]]:
+    """Return the rows of the losses, best first, and those of the baselines, one score a metric of `order_metrics`."""
+    metrics = order_metrics(contents)
+    decimals: dict[str, int] = {}
+    for facts in metrics:
+        means = [finite(row.scores.get(facts.name, (None,))[0]) for row in contents.losses]
+        means += [finite(scores.get(facts.name)) for scores in contents.baselines.values()]
+        decimals[facts.name] = decimals_for(means)
+
+    lines = [
+        LossLine(
+            index=index,
+            name=row.name,
+            expression=row.expression,
+            scores=[_format_score(row.scores.get(facts.name), decimals[facts.name]) for facts in metrics],
+            seeds=row.seeds,
+            failed=row.failed,
+            best_epochs=", ".join(str(epoch) for epoch in row.best_epochs) or NOTHING,
+            rising=row.rising,
+            seconds=format_seconds(finite(row.seconds)),
+            winner=row.name == contents.verdict.get("winner"),
+        )
+        for index, row in order_losses(contents)
+    ]
+    baselines = [
+        (name, [Score(format_number(finite(scores.get(facts.name)), decimals[facts.name])) for facts in metrics])
+        for name, scores in contents.baselines.items()
+    ]
+    return lines, baselines
+
+
+def format_pairs(contents: StudyContents) -> Forest | None:
+    """Return the paired differences on their common axis, or None where the verdict compares nothing."""
+    pairs: Sequence[Mapping[str, Any]] = contents.verdict.get("pairs") or ()
+    if not pairs:
+        return None
+    primary = primary_facts(contents)
+    margin = finite(contents.verdict.get("margin"))
+    ends: list[float] = [0.0]
+    if margin:
+        ends += [-margin, margin]
+    for pair in pairs:
+        ends += [value for value in (finite(pair.get("difference")), *_interval(pair)) if value is not None]
+    low, high = min(ends), max(ends)
+    pad = 0.06 * (high - low) or 1.0
+    low, high = low - pad, high + pad
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 3)
+
+    means = [finite(row.scores.get(primary.name, (None,))[0]) for row in contents.losses]
+    decimals = decimals_for(means if any(means) else ends)
+    index = {row.name: place for place, row in enumerate(contents.losses)}
+    lines = [_format_pair(pair, index, decimals, place) for pair in pairs]
+    better, worse = ("b better", "a better") if primary.higher_is_better else ("a better", "b better")
+    return Forest(
+        pairs=lines,
+        zero=place(0.0),
+        ticks=[(place(value), text) for value, text in _ticks(low, high)],
+        margin=(place(-margin), place(margin)) if margin else None,
+        left=better,
+        right=worse,
+        has_seeds=any(line.seeds for line in lines),
+    )
+
+
+def describe_outcome(contents: StudyContents) -> tuple[str, str]:
+    """Return the badge's kind (winner, equal, undecided, single) and its words."""
+    pairs = contents.verdict.get("pairs") or ()
+    winner = contents.verdict.get("winner")
+    if winner is not None:
+        return "winner", "Winner"
+    if not pairs:
+        return "single", "Nothing to compare"
+    if all(pair.get("decision") == "equal" for pair in pairs):
+        return "equal", "Practically equal"
+    return "undecided", "Undecided"
+
+
+def _format_score(score: Sequence[float | None] | None, decimals: int) -> Score:
+    mean, low, high = (finite(value) for value in score or (None, None, None))
+    if low is None or high is None:
+        return Score(format_number(mean, decimals))
+    return Score(format_number(mean, decimals), f"{format_number(low, decimals)} to {format_number(high, decimals)}")
+
+
+def _interval(pair: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    low, high = pair.get("ci") or (None, None)
+    return finite(low), finite(high)
+
+
+def _format_pair(pair: Mapping[str, Any], index: Mapping[str, int], decimals: int, place: Any) -> PairLine:
+    a, b, kind = str(pair["a"]), str(pair["b"]), str(pair.get("decision", "undecided"))
+    difference, (low, high) = finite(pair.get("difference")), _interval(pair)
+    if kind in ("a", "b"):
+        words = f"{pair[kind]} better"
+    elif kind == "equal":
+        words = "practically equal"
+    else:
+        kind, words = "undecided", "undecided"
+        more = pair.get("more_seeds")
+        if more:
+            words += f"; about {more} more seed{'' if more == 1 else 's'}"
+    mark = {} if difference is None else {"point": place(difference)}
+    interval = ""
+    if low is not None and high is not None:
+        interval = f"{format_number(low, decimals, signed=True)} to {format_number(high, decimals, signed=True)}"
+        mark |= {"low": place(low), "width": round(place(high) - place(low), 3)}
+    seeds, failed = pair.get("seeds"), pair.get("failed")
+    seeds_text = str(seeds) if isinstance(seeds, int) else ""
+    if isinstance(failed, int) and failed:
+        seeds_text += f" ({failed} failed)"
+    return PairLine(
+        a=a,
+        b=b,
+        a_index=index.get(a, 0),
+        b_index=index.get(b, 0),
+        score=Score(format_number(difference, decimals, signed=True), interval),
+        seeds=seeds_text.strip(),
+        kind=kind,
+        words=words,
+        mark=mark,
+    )
+
+
+def _ticks(low: float, high: float, wanted: int = 5) -> list[tuple[float, str]]:
+    """Return round values between the ends, with zero among them."""
+    rough = (high - low) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [
+        (count * step, format_number(count * step, decimals, signed=True) if count else "0")
+        for count in range(math.ceil(low / step), math.floor(high / step) + 1)
+    ]

@@ -1,0 +1,262 @@
+"""From what a user asked for to a plan with nothing left open: losses, network, resolution, epochs, machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from basrelief.batch import TARGETS
+from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings
+from basrelief.data.source import Entry, Source
+from basrelief.data.splits import spread_out
+from basrelief.engine.evaluate import SMALLEST_FOR_SSIM
+from basrelief.engine.machine import Machine, choose_machine
+from basrelief.errors import BasreliefError, DataError, UsageError
+from basrelief.losses.expression import Loss, check_activation, parse_loss
+from basrelief.metrics import check_metric, default_metric
+from basrelief.models import MODELS, create_model, parse_model
+
+# With both targets: the three combinations that write-up A compared.
+DEFAULT_LOSSES = {
+    ("mask",): ("bce(mask)", "dice(mask)", "bce(mask) + dice(mask)"),
+    ("depth",): ("rmse(depth)", "l1(depth)", "ssim(depth)"),
+    ("mask", "depth"): (
+        "2*rmse(depth) + bce(mask) + 2*dice(mask)",
+        "2*ssim(depth) + dice(mask)",
+        "2*rmse(depth) + bce(mask)",
+    ),
+}
+DEFAULT_SIDE = 64  # the longer side, in pixels, of the resolution chosen where none is given
+DEFAULT_IMAGES = 3000  # training images of all epochs of a trial, about, where no epochs are given
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cell of a study: a loss and a seed, and the folder below ``trials/`` that holds its run."""
+
+    name: str
+    expression: str
+    seed: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """A study with nothing left open.
+
+    Attributes
+    ----------
+    losses
+        Name -> canonical expression, in the order asked for.
+    train
+        Settings with network, resolution, epochs and metric filled in; its ``seed`` is the first seed.
+    heads
+        Targets of the network: those that any of the losses trains.
+    background
+        Whether the network takes backgrounds.
+    entries
+        What is packed.
+    said
+        What was picked without being asked for, a sentence each.
+    """
+
+    losses: dict[str, str]
+    seeds: tuple[int, ...]
+    data: DataSettings
+    train: TrainSettings
+    heads: tuple[str, ...]
+    background: bool
+    machine: Machine
+    margin: float | None
+    entries: tuple[Entry, ...]
+    said: tuple[str, ...]
+
+    def trials(self) -> list[Trial]:
+        """Return all trials, a seed's losses side by side, so that a study cut short compares what it has."""
+        return [
+            Trial(name, expression, seed, f"{number:02d}-{_slug(name)}/seed-{seed}")
+            for seed in self.seeds
+            for number, (name, expression) in enumerate(self.losses.items())
+        ]
+
+
+def plan_study(settings: StudySettings, source: Source) -> StudyPlan:
+    """Fill in what was left open, check that everything fits together, and say what was picked.
+
+    Raises
+    ------
+    UsageError
+        For a loss, metric or network that is unknown or does not fit the data.
+    DataError
+        When there are too few samples.
+    """
+    entries = spread_out(source.entries, settings.data.limit)
+    if len(entries) < 3:
+        raise DataError(
+            f"{source.location}: {len(entries)} usable sample(s). Training, choosing and judging need one each, so at "
+            "least 3; a verdict worth having needs some dozens."
+        )
+    said: list[str] = []
+    texts = settings.losses
+    if not texts:
+        texts = DEFAULT_LOSSES[tuple(t for t in TARGETS if t in source.targets)]
+        said.append(f"Losses: {'; '.join(texts)} (the data has {' and '.join(source.targets)}).")
+    losses = named_losses(texts)
+    parsed = {name: parse_loss(expression) for name, expression in losses.items()}
+    for loss in parsed.values():
+        _check_targets(loss, source)
+    heads = tuple(t for t in TARGETS if any(t in loss.targets for loss in parsed.values()))
+    background = source.background and settings.data.background
+    train = _complete(settings.train, source, entries, heads, background, said)
+    for loss in parsed.values():
+        _check_fits(loss, source, train)
+    machine = choose_machine(train.device, train.precision)
+    if settings.train.precision == "auto" and machine.precision != "fp32":
+        said.append(f"Precision: {machine.precision}, which this hardware computes in; losses are float32.")
+    seeds = tuple(range(train.seed, train.seed + settings.seeds))
+    return StudyPlan(
+        losses, seeds, settings.data, train, heads, background, machine, settings.margin, entries, tuple(said)
+    )
+
+
+def plan_run(settings: RunSettings, source: Source) -> StudyPlan:
+    """Plan a single training: a study of one loss and one seed."""
+    default = DEFAULT_LOSSES[tuple(t for t in TARGETS if t in source.targets)]
+    # Of the default losses, the one that pushes every pixel and the overlap together is the safest single choice.
+    loss = settings.loss or next((text for text in reversed(default) if "bce" in text and "dice" in text), default[0])
+    plan = plan_study(StudySettings(data=settings.data, train=settings.train, losses=(loss,), seeds=1), source)
+    said = plan.said if settings.loss else (f"Loss: {loss} (the data has {' and '.join(source.targets)}).", *plan.said)
+    return dataclasses.replace(plan, said=said)
+
+
+def _complete(
+    train: TrainSettings,
+    source: Source,
+    entries: Sequence[Entry],
+    heads: tuple[str, ...],
+    background: bool,
+    said: list[str],
+) -> TrainSettings:
+    metric = train.metric or default_metric(heads)
+    check_metric(metric, heads, source.classes)
+    network = train.network
+    if network is None:
+        network = "resunet"
+        said.append("Network: resunet.")
+    base, _ = parse_model(network)
+    lacking = [head for head in heads if head not in MODELS[base].targets]
+    if lacking:
+        fitting = [name for name, spec in MODELS.items() if set(heads) <= set(spec.targets)]
+        raise UsageError(
+            f"The network {base!r} has no {lacking[0]}, which the losses train. Networks that have it: "
+            f"{', '.join(fitting)}."
+        )
+    create_model(
+        network,
+        mask_classes=len(source.classes) if "mask" in heads else 0,
+        depth="depth" in heads,
+        background=background,
+    )  # an option out of range is an error now, not after packing
+    resolution = train.resolution
+    if resolution is None:
+        resolution = _resolution(source, entries)
+        said.append(f"Resolution: {resolution[0]}x{resolution[1]} (height x width).")
+    if metric.endswith("/ssim") and min(resolution) < SMALLEST_FOR_SSIM:
+        raise UsageError(f"The metric {metric!r} needs at least {SMALLEST_FOR_SSIM} px a side, not {resolution}.")
+    epochs = train.epochs
+    if epochs is None:
+        training = max(1, round(0.7 * len(entries)))
+        epochs = min(40, max(3, math.ceil(DEFAULT_IMAGES / training)))
+        said.append(f"Epochs: {epochs}, so that a trial sees some {epochs * training} images.")
+    for head, activation in train.activation.items():
+        check_activation(head, activation)
+        if activation == "softmax" and (head == "depth" or len(source.classes) < 2):
+            raise UsageError(f"--activation {head}=softmax needs several classes; of one channel it is 1 everywhere.")
+    return train.model_copy(update={"metric": metric, "network": network, "resolution": resolution, "epochs": epochs})
+
+
+def _resolution(source: Source, entries: Sequence[Entry]) -> tuple[int, int]:
+    """Return 64 px on the longer side, the other in proportion where all images have one; multiples of 16."""
+    shapes = []
+    for i in np.linspace(0, len(entries) - 1, min(8, len(entries))).astype(int):
+        try:
+            shapes.append(source.load(entries[i]).image.shape[:2])
+        except BasreliefError:
+            continue  # a broken file is packing's to report
+    ratios = [height / width for height, width in shapes]
+    if not ratios or max(ratios) > 1.02 * min(ratios):
+        return DEFAULT_SIDE, DEFAULT_SIDE
+    short = max(16, round(DEFAULT_SIDE * min(ratios[0], 1 / ratios[0]) / 16) * 16)
+    return (short, DEFAULT_SIDE) if ratios[0] < 1 else (DEFAULT_SIDE, short)
+
+
+def _check_targets(loss: Loss, source: Source) -> None:
+    """Raise where the data lacks a target of the loss."""
+    for target in loss.targets:
+        if target not in source.targets:
+            raise UsageError(
+                f"The loss {loss} needs {target}, which {source.location} does not have. It has: "
+                f"{', '.join(source.targets)}."
+            )
+
+
+def _check_fits(loss: Loss, source: Source, train: TrainSettings) -> None:
+    """Raise where the metric is not trained, an activation contradicts the loss, or the resolution is too small."""
+    assert train.metric is not None
+    assert train.resolution is not None
+    for _, term in loss.terms:
+        if loss.specs[term.loss].takes == "logits" and train.activation.get(term.target, "sigmoid") != "sigmoid":
+            raise UsageError(
+                f"{term} computes the sigmoid itself, so it does not go with --activation "
+                f"{term.target}={train.activation[term.target]}. Leave one of the two out."
+            )
+    if train.metric.split("/")[0] not in loss.targets:
+        raise UsageError(
+            f"The loss {loss} does not train {train.metric.split('/')[0]}, which the metric {train.metric} judges. "
+            "Leave that loss out, or choose another --metric."
+        )
+    shapes = {"mask": (1, max(1, len(source.classes)), *train.resolution), "depth": (1, 1, *train.resolution)}
+    zeros = {target: torch.zeros(shapes[target]) for target in loss.targets}
+    try:
+        loss(zeros, zeros, activations=train.activation)
+    except BasreliefError as error:
+        raise UsageError(
+            f"The loss {loss} does not work at {train.resolution[0]}x{train.resolution[1]}: {error}"
+        ) from None
+
+
+def named_losses(texts: Sequence[str]) -> dict[str, str]:
+    """Return name -> canonical expression for texts such as ``"name = expression"``; the expression names itself.
+
+    Raises
+    ------
+    UsageError
+        When a name comes twice, or an expression cannot be read.
+    """
+    losses: dict[str, str] = {}
+    for text in texts:
+        name, expression = _named(text)
+        canonical = str(parse_loss(expression))
+        name = name or canonical
+        if name in losses:
+            raise UsageError(
+                f"The loss {name!r} is given twice. To compare it with itself, name it: --loss 'again = …'."
+            )
+        losses[name] = canonical
+    return losses
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    """Split ``"name = expression"``; an = inside parentheses belongs to an option."""
+    match = re.match(r"\s*([\w .+-]*\w)\s*=(?!=)(.*)", text, re.DOTALL)
+    return (match[1], match[2]) if match else (None, text)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")[:60] or "loss"

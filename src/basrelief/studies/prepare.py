@@ -1,0 +1,264 @@
+"""Everything before the first training: the plan, the packed data and its split, made once and found again later."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import polars as pl
+import torch
+
+from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings
+from basrelief.data import open_source
+from basrelief.data.source import SPLITS, DataOptions, Source
+from basrelief.data.splits import Split, split_store, spread_out
+from basrelief.data.store import Store, open_store, pack, source_key
+from basrelief.engine.machine import Machine, versions
+from basrelief.engine.train import RunPlan, Watcher, build_model, start_from
+from basrelief.errors import DataError, OutputError, UsageError
+from basrelief.files import read_json, write_atomic, write_json
+from basrelief.studies.plan import StudyPlan, Trial, named_losses, plan_run, plan_study
+
+PLAN = "plan.json"
+STORE = "data"
+SPLITS_FILE = "splits.csv"
+Asked = TypeVar("Asked", StudySettings, RunSettings)
+
+
+class StudyWatcher(Watcher, Protocol):
+    """A watcher of training that is also told what was picked, how packing goes, and which trial is on."""
+
+    def say(self, text: str) -> None:
+        """Something a user wants to know, a sentence."""
+
+    def packing(self, done: int, total: int) -> None:
+        """``done`` of ``total`` samples are packed."""
+
+    def trial(self, number: int, total: int, trial: Trial, outcome: str) -> None:
+        """Trial ``number`` of ``total`` is "training", "finished, …", "kept" (from before) or "failed"."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan with its packed and divided data."""
+
+    plan: StudyPlan
+    store: Store
+    split: Split
+
+    def run_plan(self, expression: str, seed: int) -> RunPlan:
+        """Return the plan of one training of the study."""
+        plan = self.plan
+        return RunPlan(
+            plan.train, expression, seed, plan.heads, plan.background, plan.machine, self.split.fingerprint()
+        )
+
+
+def canonical(settings: Asked) -> Asked:
+    """Return the settings with every loss in its canonical form, so that equal requests are equal settings."""
+    if isinstance(settings, RunSettings):
+        loss = settings.loss and next(iter(named_losses([settings.loss]).values()))
+        return settings.model_copy(update={"loss": loss})
+    named = named_losses(settings.losses)
+    return settings.model_copy(
+        update={"losses": tuple(text if name == text else f"{name} = {text}" for name, text in named.items())}
+    )
+
+
+def list_data(settings: StudySettings | RunSettings) -> Source:
+    """List the data; done before any folder is made, so that a mistyped name leaves nothing behind."""
+    return open_source(settings.data.location, settings.data.options(settings.train.resolution, settings.train.seed))
+
+
+def reopen(folder: Path) -> Prepared:
+    """Open a study's or run's plan, store and split again, without looking at the data it came from."""
+    document = read_json(folder / PLAN)
+    try:
+        settings_class = StudySettings if document["kind"] == "study" else RunSettings
+        plan = _plan_from(document, settings_class(**document["asked"]).data)
+        split = _read_split(folder, document)
+    except (KeyError, TypeError, ValueError, OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{folder / PLAN} or {SPLITS_FILE} beside it is damaged ({error!r}).") from None
+    return Prepared(plan, open_store(folder / STORE), split)
+
+
+def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source, watcher: StudyWatcher) -> Prepared:
+    """Plan, pack and split, or find all that as it was left; ``plan.json`` is written when everything is in order."""
+    asked = settings.model_dump(mode="json")
+    document = _previous(folder, asked)
+    if document is None:
+        plan = plan_study(settings, source) if isinstance(settings, StudySettings) else plan_run(settings, source)
+    else:
+        plan = _plan_from(document, settings.data, source)
+    options = settings.data.options(plan.train.resolution, settings.train.seed)
+    if not source.entries[0].planes:  # generated, so made at the resolution that was picked
+        source = open_source(settings.data.location, options)
+    for sentence in (*source.notes, *plan.said):
+        watcher.say(sentence)
+    if source.faults:
+        watcher.say(
+            f"Files to know about: {len(source.faults)}, the first {source.faults[0]} (basrelief inspect lists all.)"
+        )
+    store = _store(folder, source, plan, options, watcher)
+    split = split_store(store.index, options, settings.data.split, plan.train.seed)
+    for sentence in split.notes:
+        watcher.say(sentence)
+    if store.facts.skipped:
+        watcher.say(f"{len(store.facts.skipped)} broken samples are left out (--skip-broken).")
+    prepared = Prepared(plan, store, split)
+    if document is None:
+        _check_trainable(prepared)
+        _write_split(folder, store, split)
+        write_json(folder / PLAN, _document(prepared, asked))
+    elif split.fingerprint() != document["split"]["fingerprint"]:
+        raise OutputError(
+            f"The split of {settings.data.location} is another than when {folder} was begun (--split or --group-file "
+            "names a file that has changed). Start anew with another --out, so that all losses see the same images."
+        )
+    return prepared
+
+
+def _previous(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the plan in ``folder`` if it is the one asked for, None if there is none; anything else is an error."""
+    path = folder / PLAN
+    if path.exists():
+        document = read_json(path)
+        if document.get("asked") != asked:
+            difference = _difference(document.get("asked") or {}, asked)
+            raise OutputError(
+                f"{folder} holds another {document.get('kind')} ({difference}). Choose another --out; the same command "
+                "goes on with an unfinished one."
+            )
+        return document
+    others = [item.name for item in folder.iterdir() if not item.name.startswith(".")]
+    ours = {STORE, SPLITS_FILE} if (folder / STORE / "store.json").exists() else set()
+    if set(others) - ours:
+        raise OutputError(
+            f"{folder} holds other files ({', '.join(sorted(others)[:3])}…). Choose an empty or a new folder with "
+            "--out."
+        )
+    return None
+
+
+def _store(folder: Path, source: Source, plan: StudyPlan, options: DataOptions, watcher: StudyWatcher) -> Store:
+    """Open the store packed before, or pack; a store whose files have changed since is an error, not a surprise."""
+    assert plan.train.resolution is not None
+    place = folder / STORE
+    key = source_key(source, plan.entries, plan.train.resolution, options)
+    if (place / "store.json").exists():
+        store = open_store(place)
+        if store.facts.source_key == key:
+            return store
+        if (folder / PLAN).exists():
+            raise OutputError(
+                f"The data at {source.location} has changed since {folder} was begun. Start anew with another --out, "
+                "so that all losses are compared on the same data."
+            )
+    if place.exists():  # of an attempt that never came to train, or without its facts
+        shutil.rmtree(place)
+    return pack(
+        source,
+        plan.entries,
+        place,
+        plan.train.resolution,
+        key=key,
+        depth_max=options.depth_max,
+        skip_broken=plan.data.skip_broken,
+        progress=watcher.packing,
+    )
+
+
+def _check_trainable(prepared: Prepared) -> None:
+    """Raise where training would fail or its scores would be empty: better now than after an hour."""
+    plan, store, split = prepared.plan, prepared.store, prepared.split
+    metric = str(plan.train.metric)
+    judged = metric.split("/")[0]
+    for name, rows in split.rows.items():
+        for target in plan.heads if name == "train" else (judged,):
+            if len(rows) and not store.index[target].to_numpy()[rows].any():
+                raise DataError(
+                    f"None of the {len(rows)} {name} samples has a known {target}, which "
+                    f"{'the losses train' if name == 'train' else metric + ' needs'}. Add such samples, or divide the "
+                    "data otherwise with --split."
+                )
+    model = build_model(prepared.run_plan(next(iter(plan.losses.values())), plan.seeds[0]), store)
+    if plan.train.weights != "none":
+        start_from(model, plan.train.weights)
+    count = len(split.rows["train"])
+    if count // -(-count // plan.train.batch_size) == 1:  # the smallest batch of an epoch is a single image
+        image = torch.zeros(1, 3, *store.facts.resolution)
+        try:
+            model(image, image) if plan.background else model(image)
+        except ValueError as error:
+            raise UsageError(
+                f"{plan.train.network} cannot be trained on single images at this resolution ({error}). Use a larger "
+                "--batch-size or --resolution."
+            ) from None
+
+
+def _document(prepared: Prepared, asked: dict[str, Any]) -> dict[str, Any]:
+    plan, split = prepared.plan, prepared.split
+    return {
+        "kind": "study" if "losses" in asked else "run",
+        "asked": asked,
+        "split": {"rule": split.rule, "notes": list(split.notes), "fingerprint": split.fingerprint()},
+        "plan": {
+            "losses": plan.losses,
+            "seeds": list(plan.seeds),
+            "train": plan.train.model_dump(mode="json"),
+            "heads": list(plan.heads),
+            "background": plan.background,
+            "machine": dataclasses.asdict(plan.machine),
+            "margin": plan.margin,
+            "said": list(plan.said),
+        },
+        "versions": versions(),
+    }
+
+
+def _plan_from(document: dict[str, Any], data: DataSettings, source: Source | None = None) -> StudyPlan:
+    """Return the plan as it was stored: what was chosen once stays chosen, on any later day."""
+    stored = document["plan"]
+    return StudyPlan(
+        losses=stored["losses"],
+        seeds=tuple(stored["seeds"]),
+        data=data,
+        train=TrainSettings(**stored["train"]),
+        heads=tuple(stored["heads"]),
+        background=stored["background"],
+        machine=Machine(**stored["machine"]),
+        margin=stored["margin"],
+        entries=spread_out(source.entries, data.limit) if source else (),
+        said=tuple(stored["said"]),
+    )
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str:
+    """Return the first settings in which two documents differ, in words."""
+    found: list[str] = []
+    for name in [*before, *(name for name in now if name not in before)]:
+        a, b = before.get(name), now.get(name)
+        if isinstance(a, dict) and isinstance(b, dict) and a != b:
+            found.append(_difference(a, b, f"{name}."))
+        elif a != b:
+            found.append(f"{prefix}{name}: {a} there, {b} asked for")
+    return "; ".join(found[:3])
+
+
+def _write_split(folder: Path, store: Store, split: Split) -> None:
+    frame = pl.DataFrame({"id": store.index["id"], "split": split.names(), "group": split.groups})
+    write_atomic(folder / SPLITS_FILE, lambda temporary: frame.write_csv(temporary))
+
+
+def _read_split(folder: Path, document: dict[str, Any]) -> Split:
+    frame = pl.read_csv(folder / SPLITS_FILE, schema_overrides={"id": pl.String, "split": pl.String})
+    names = frame["split"].fill_null("").to_numpy()
+    rows = {name: np.flatnonzero(names == name) for name in SPLITS}
+    split = Split(rows, frame["group"].to_numpy(), document["split"]["rule"], tuple(document["split"]["notes"]))
+    if split.fingerprint() != document["split"]["fingerprint"]:
+        raise DataError(f"{folder / SPLITS_FILE} was changed after the study was begun. Put it back as it was.")
+    return split

@@ -1,0 +1,259 @@
+"""What a study's report shows, gathered from its directory."""
+
+from __future__ import annotations
+
+import shlex
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from basrelief.data.splits import Split
+from basrelief.data.store import DEPTH_CODES, UNKNOWN_DEPTH
+from basrelief.engine.machine import Machine, device_name
+from basrelief.errors import DataError
+from basrelief.files import read_json
+from basrelief.metrics import metric_spec
+from basrelief.report.contents import Curve, LossRow, MetricFacts, Pictures, StudyContents
+from basrelief.studies.plan import Trial
+from basrelief.studies.prepare import PLAN, Prepared
+from basrelief.studies.results import StudyResults, loss_interval
+from basrelief.studies.verdict import is_rising
+
+
+def study_contents(
+    folder: Path, prepared: Prepared, results: StudyResults, verdict: Mapping[str, Any]
+) -> StudyContents:
+    """Return everything the report shows about the study in ``folder``."""
+    plan, facts = prepared.plan, prepared.store.facts
+    document = read_json(folder / PLAN)
+    finished = [trial for trial in results.trials if (trial.name, trial.seed) in results.runs]
+    metrics = [name for name in results.scores.columns if "/" in name]
+    curves = [curve for trial in finished for curve in _curves(folder, trial)]
+    pooled = [name for name in dict.fromkeys(curve.metric for curve in curves) if name not in metrics]
+    return StudyContents(
+        title=f"Which loss for {facts.location.rstrip('/').rsplit('/', 1)[-1]}?",
+        verdict=verdict,
+        metrics=[_metric(name, facts.classes, facts.depth_unit or "") for name in [*metrics, *pooled]],
+        losses=[_row(results, name, metrics, pooled) for name in plan.losses],
+        curves=curves,
+        pictures=_pictures(folder, prepared, results, finished),
+        baselines=results.baselines,
+        warnings=verdict["warnings"],
+        notes=[*facts.notes, *plan.said, *prepared.split.notes],
+        held_fixed=_held_fixed(prepared, results),
+        data=_data(prepared),
+        cost=_cost(results),
+        environment=_environment(document, plan.machine),
+        repeat=_command(document),
+    )
+
+
+def _metric(name: str, classes: tuple[str, ...], unit: str) -> MetricFacts:
+    spec = metric_spec(name, classes)
+    return MetricFacts(name, spec.higher_is_better, unit if spec.in_unit else "", spec.meaning)
+
+
+def _row(results: StudyResults, name: str, metrics: list[str], pooled: list[str]) -> LossRow:
+    seeds = results.seeds_of(name)
+    intervals = {metric: loss_interval(results, name, metric) for metric in metrics}
+    runs = [results.runs[name, seed] for seed in seeds]
+    scores: dict[str, tuple[float | None, float | None, float | None]]
+    scores = {m: (None, None, None) if i is None else (i.difference, i.low, i.high) for m, i in intervals.items()}
+    for metric in pooled:  # one value a run: a mean over seeds, without an interval over images
+        values = [run["metrics"][metric] for run in runs if run["metrics"].get(metric) is not None]
+        scores[metric] = (float(np.mean(values)) if values else None, None, None)
+    return LossRow(
+        name=name,
+        expression=results.plan.losses[name],
+        scores=scores,
+        seeds=len(seeds),
+        failed=len(results.failed(name)),
+        failures=results.failed(name),
+        best_epochs=[run["best_epoch"] for run in runs],
+        rising=is_rising(results, name),
+        seconds=float(np.mean([run["seconds"] for run in runs])) if runs else 0.0,
+    )
+
+
+def _curves(folder: Path, trial: Trial) -> list[Curve]:
+    path = folder / "trials" / trial.folder / "history.csv"
+    try:
+        history = pl.read_csv(path, infer_schema_length=None)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(
+            f"{path} is missing or damaged ({str(error).splitlines()[0]}). Remove {path.parent} and run the study "
+            "again."
+        ) from None
+    return [
+        Curve(trial.name, trial.seed, name.removeprefix("val/"), history["epoch"].to_list(), history[name].to_list())
+        for name in history.columns
+        if name.startswith("val/")
+    ]
+
+
+def _pictures(folder: Path, prepared: Prepared, results: StudyResults, finished: list[Trial]) -> Pictures | None:
+    """Return the validation pictures of the first seed that most losses finished."""
+    by_seed = {seed: [trial for trial in finished if trial.seed == seed] for seed in prepared.plan.seeds}
+    seed = max(by_seed, key=lambda s: len(by_seed[s]))
+    predictions: dict[str, dict[str, np.ndarray]] = {}
+    rows: np.ndarray | None = None
+    for trial in by_seed[seed]:
+        path = folder / "trials" / trial.folder / "previews.npz"
+        if not path.exists():
+            continue
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                rows = arrays["rows"]
+                targets = [t for t in ("mask", "depth") if t in arrays]
+                trained = results.runs[trial.name, seed]["targets"]
+                predictions[trial.name] = {target: arrays[target] for target in targets if target in trained}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path} is damaged ({error}). Remove {path.parent} and run the study again.") from None
+    if rows is None:
+        return None
+    store = prepared.store
+    depth = None
+    if store.depth is not None and "depth" in prepared.plan.heads:
+        codes = store.depth[rows]
+        scaled = codes.astype(np.float32) * np.float32((store.facts.depth_max or 1.0) / DEPTH_CODES)
+        depth = np.where(codes == UNKNOWN_DEPTH, np.float32("nan"), scaled)
+    return Pictures(
+        ids=store.index["id"].to_numpy()[rows].tolist(),
+        image=np.asarray(store.image[rows]),
+        predictions=predictions,
+        scores={name: _val_scores(results, name, seed, rows) for name in predictions},
+        seed=seed,
+        background=None
+        if store.background is None or not prepared.plan.background
+        else np.asarray(store.background[store.background_rows[rows]]),
+        mask=np.asarray(store.mask[rows]) if store.mask is not None and "mask" in prepared.plan.heads else None,
+        depth=depth,
+        classes=store.facts.classes,
+        depth_unit=store.facts.depth_unit or "",
+    )
+
+
+def _val_scores(results: StudyResults, loss: str, seed: int, rows: np.ndarray) -> list[float | None]:
+    part = results.scores.filter((pl.col("loss") == loss) & (pl.col("seed") == seed) & (pl.col("split") == "val"))
+    by_row = dict(zip(part["row"].to_list(), part[str(results.plan.train.metric)].to_list(), strict=True))
+    return [by_row.get(int(row)) for row in rows]
+
+
+def _held_fixed(prepared: Prepared, results: StudyResults) -> list[tuple[str, str]]:
+    train, machine = prepared.plan.train, prepared.plan.machine
+    height, width = train.resolution or (0, 0)
+    run = next(iter(results.runs.values()), {})
+    samples = run.get("samples", {})
+    steps = -(-samples.get("train", 0) // train.batch_size) * (train.epochs or 0)
+    chosen = (
+        f"the epoch with the best {train.metric} on val" if samples.get("val") else "the last epoch (no val images)"
+    )
+    rows = [
+        ("Network", f"{train.network}, {run.get('parameters', 0):,} parameters, {' and '.join(prepared.plan.heads)}"),
+        ("Input", "image and background" if prepared.plan.background else "image alone"),
+        ("Resolution", f"{height} x {width} px (height x width), for training and for the scores here"),
+        ("Budget", f"{train.epochs} epochs, {steps:,} steps of up to {train.batch_size} images"),
+        ("Learning rate", f"{train.lr:g} for every loss, {train.schedule}"),
+        (
+            "Optimizer",
+            f"{train.optimizer}{f', momentum {train.momentum:g}' if train.optimizer == 'sgd' else ''}, "
+            f"weight decay {train.weight_decay:g}",
+        ),
+        ("Augmentation", "none"),
+        ("Checkpoint", f"{chosen}, for every loss alike"),
+        ("Seeds", f"{', '.join(map(str, prepared.plan.seeds))}; {_initial_weights(results)}"),
+        ("Arithmetic", f"{machine.precision} on {machine.device}, losses in float32"),
+    ]
+    if train.weights != "none":
+        rows.append(("Started from", train.weights))
+    return rows
+
+
+def _initial_weights(results: StudyResults) -> str:
+    """Say whether the losses of each seed did start from the same weights, by their hashes."""
+    hashes: dict[int, set[str]] = {}
+    for (_, seed), run in results.runs.items():
+        hashes.setdefault(seed, set()).add(run["initial_weights"])
+    same = all(len(found) == 1 for found in hashes.values())
+    return (
+        "same initial weights (checked) and same batch order for all losses of a seed"
+        if same
+        else ("initial weights differ between losses")
+    )
+
+
+def _data(prepared: Prepared) -> list[tuple[str, str]]:
+    facts, split = prepared.store.facts, prepared.split
+    rows = [
+        ("Source", f"{facts.location} ({facts.format})"),
+        ("Samples", f"{facts.count}: {_counts(split)}"),
+        ("Split", f"{split.rule}, {len(np.unique(split.groups))} groups"),
+    ]
+    if facts.classes and "mask" in prepared.plan.heads:
+        rows.append(("Classes", ", ".join(facts.classes)))
+        rows.append(("Empty masks", str(facts.empty_masks)))
+    if "depth" in prepared.plan.heads:
+        unit = facts.depth_unit or "stored units"
+        rows.append(("Depth", f"{facts.depth_kind}, up to {facts.depth_max:.4g} {unit}"))
+    if facts.skipped:
+        rows.append(("Broken, left out", str(len(facts.skipped))))
+    rows.append(("Fingerprint", facts.fingerprint[:16]))
+    return rows
+
+
+def _counts(split: Split) -> str:
+    return ", ".join(f"{name} {len(rows)}" for name, rows in split.rows.items())
+
+
+def _cost(results: StudyResults) -> list[tuple[str, str]]:
+    runs = list(results.runs.values())
+    if not runs:
+        return []
+    return [
+        ("Trainings", f"{len(runs)} finished, {len(results.failures)} failed"),
+        ("Training time", f"{sum(run['seconds'] for run in runs):.0f} s in all"),
+        ("Throughput", f"{np.median([run['images_per_second'] for run in runs]):.0f} images/s (median of trainings)"),
+    ]
+
+
+def _environment(document: Mapping[str, Any], machine: Machine) -> list[tuple[str, str]]:
+    return [("Device", device_name(machine)), *document["versions"].items()]
+
+
+def _command(document: Mapping[str, Any]) -> str:
+    """Return the command line that asks for the same study, with what was chosen spelt out."""
+    asked, plan = document["asked"], document["plan"]
+    words = ["basrelief", "study", asked["data"]["location"]]
+    for name, expression in plan["losses"].items():
+        words += ["--loss", expression if name == expression else f"{name} = {expression}"]
+    chosen = plan["train"] | {"device": plan["machine"]["device"], "precision": plan["machine"]["precision"]}
+    settings = {"seeds": len(plan["seeds"]), "margin": plan["margin"], **chosen, **asked["data"]}
+    for name, value in settings.items():
+        if name != "location":
+            words += _option(name, value)
+    return shlex.join(words)
+
+
+def _option(name: str, value: Any) -> list[str]:
+    """Return an option as it is typed; nothing for what is not set."""
+    option = f"--{name.replace('_', '-')}"
+    match name, value:
+        case _, None | [] | {}:
+            return []
+        case "resolution", [height, width]:
+            return [option, f"{height}x{width}"]
+        case "skip_broken", False:
+            return []
+        case _, bool():
+            return [option if value else option.replace("--", "--no-", 1)]
+        case _, dict():
+            return [option, ",".join(f"{key}={part}" for key, part in value.items())]
+        case _, list():
+            return [option, ",".join(f"{part:g}" for part in value)]
+        case _, float():
+            return [option, f"{value:g}"]
+    return [option, str(value)]

@@ -1,0 +1,79 @@
+"""Running the trainings of a study, or one alone: each once, whatever interrupts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from basrelief.config import RunSettings, StudySettings
+from basrelief.engine.train import train_run
+from basrelief.errors import TrainingError
+from basrelief.files import only_writer, read_json, write_json
+from basrelief.studies.plan import Trial
+from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare
+
+
+def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> Prepared:
+    """Train every trial that is not finished yet. Called again after an interruption, it goes on where it was.
+
+    A trial whose loss stops being finite counts as failed and is not tried again. The study's directory then holds
+    ``plan.json``, the store in ``data/``, ``splits.csv``, and a run directory a trial under ``trials/``.
+
+    Raises
+    ------
+    OutputError
+        When ``folder`` holds another study, or anything else.
+    """
+    source = list_data(settings)
+    with only_writer(folder):
+        prepared = prepare(folder, settings, source, watcher)
+        trials = prepared.plan.trials()
+        for number, trial in enumerate(trials, 1):
+            place = folder / "trials" / trial.folder
+            if outcome_of(place):
+                watcher.trial(number, len(trials), trial, "kept")
+            else:
+                watcher.trial(number, len(trials), trial, "training")
+                watcher.trial(number, len(trials), trial, _train_trial(place, trial, prepared, watcher))
+            for name in ("last.safetensors", "last.json"):  # needed for resuming alone, and twice the weights' size
+                (place / name).unlink(missing_ok=True)
+        return prepared
+
+
+def _train_trial(place: Path, trial: Trial, prepared: Prepared, watcher: StudyWatcher) -> str:
+    """Train one trial, and return how it went, in words."""
+    plan = prepared.run_plan(trial.expression, trial.seed)
+    try:
+        run = train_run(place, plan, prepared.store, prepared.split, watcher=watcher)
+    except TrainingError as error:
+        write_json(place / "failed.json", {"loss": trial.expression, "seed": trial.seed, "why": str(error)})
+        return "failed"
+    score = run["val_metrics"].get(run["settings"]["metric"])
+    chosen = "" if score is None else f", {run['settings']['metric']} {score:.3f} on val"
+    return f"finished, best epoch {run['best_epoch']}{chosen}"
+
+
+def run_training(folder: Path, settings: RunSettings, watcher: StudyWatcher) -> dict[str, Any]:
+    """Train one network; return its ``run.json``. Interrupted and called again, it goes on where it was."""
+    source = list_data(settings)
+    with only_writer(folder):
+        prepared = prepare(folder, settings, source, watcher)
+        (name, expression), *_ = prepared.plan.losses.items()
+        watcher.trial(1, 1, Trial(name, expression, prepared.plan.seeds[0], ""), "training")
+        return train_run(
+            folder,
+            prepared.run_plan(expression, prepared.plan.seeds[0]),
+            prepared.store,
+            prepared.split,
+            watcher=watcher,
+        )
+
+
+def outcome_of(place: Path) -> dict[str, Any] | None:
+    """Return what a trial's directory holds: its finished ``run.json``, its ``failed.json``, or None."""
+    if (place / "failed.json").exists():
+        return {"why": "unknown", **read_json(place / "failed.json")}
+    if (place / "run.json").exists():
+        run = read_json(place / "run.json")
+        return run if run.get("status") == "finished" and (place / "best.safetensors").exists() else None
+    return None

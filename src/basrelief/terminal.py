@@ -1,0 +1,194 @@
+"""What a person sees in the terminal: progress on standard error, results as tables on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from basrelief.data.inspect import Inspection
+    from basrelief.studies.plan import Trial
+
+_out = Console(soft_wrap=True, highlight=False)
+_err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+class StudyProgress:
+    """Shows a study as it runs: what was picked, packing, a bar for the trials and one for the training at hand.
+
+    Where standard error is no terminal (a log file, say), it prints a line a trial instead.
+    """
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(compact=True),
+            console=_err,
+            transient=True,
+            disable=not _err.is_terminal,
+        )
+        self._packing: Any = None
+        self._trials: Any = None
+        self._steps: Any = None
+        self._metric = self._facts = ""
+
+    def __enter__(self) -> StudyProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """Print a sentence above the bars."""
+        self._progress.console.print(f"· {text}", markup=False)
+
+    def packing(self, done: int, total: int) -> None:
+        """Show packing as a bar."""
+        if self._packing is None:
+            self._packing = self._progress.add_task("Packing", total=total, facts="samples")
+        self._progress.update(self._packing, completed=done, total=total)
+        if done == total:
+            self._progress.remove_task(self._packing)
+            self._packing = None
+
+    def trial(self, number: int, total: int, trial: Trial, outcome: str) -> None:
+        """Show which trial is on, and how the last one ended."""
+        if self._trials is None and total > 1:
+            self._trials = self._progress.add_task("Trials", total=total, facts="")
+        if outcome == "training":
+            return
+        if self._trials is not None:
+            self._progress.update(self._trials, completed=number)
+        self.say(f"[{number}/{total}] {trial.name}, seed {trial.seed}: {outcome}")
+
+    def begin(self, title: str, metric: str, steps: int, done: int) -> None:
+        """Start the bar of one training."""
+        self._metric, self._facts = metric, ""
+        if self._steps is not None:
+            self._progress.remove_task(self._steps)
+        self._steps = self._progress.add_task(title[:48], total=steps, completed=done, facts="")
+
+    def step(self, done: int, loss: float) -> None:
+        """Advance the bar of the training at hand."""
+        if self._steps is not None and not self._progress.disable:
+            self._progress.update(self._steps, completed=done, facts=f"loss {loss:.4f}{self._facts}")
+
+    def epoch(self, record: Mapping[str, Any]) -> None:
+        """Show the shared metric and the speed of the epoch that ended."""
+        score = record.get(f"val/{self._metric}")
+        shown = "" if score is None else f", {self._metric} {score:.3f}"
+        self._facts = f"{shown}, {record['images_per_second']:.0f} images/s"
+
+
+@contextlib.contextmanager
+def counting(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function ``(done, total)`` that draws a bar."""
+    with Progress(
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=_err,
+        transient=True,
+        disable=not _err.is_terminal,
+    ) as progress:
+        task = progress.add_task(title)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def show_verdict(verdict: Mapping[str, Any]) -> None:
+    """Print the verdict's sentence, the losses and the pairs."""
+    table = _table(verdict["primary"], "mean", "95 % interval", "seeds", "failed")
+    sign = -1 if verdict["better"] == "higher" else 1
+    for row in sorted(verdict["losses"], key=lambda row: (row["mean"] is None, sign * (row["mean"] or 0))):
+        table.add_row(row["name"], _number(row["mean"]), _interval(row["ci"]), str(row["seeds"]), str(row["failed"]))
+    for name, scores in verdict["baselines"].items():
+        table.add_row(f"({name})", _number(scores.get(verdict["primary"])), "", "", "", style="dim")
+    _out.print(table)
+    if verdict["pairs"]:
+        pairs = _table("a", "b", "a - b", "95 % interval", "decision")
+        for pair in verdict["pairs"]:
+            decision = {"a": f"{pair['a']} better", "b": f"{pair['b']} better", "equal": "practically equal"}.get(
+                pair["decision"], "undecided" + (f", {pair['more_seeds']} more seeds" if pair["more_seeds"] else "")
+            )
+            pairs.add_row(pair["a"], pair["b"], _number(pair["difference"]), _interval(pair["ci"]), decision)
+        _out.print(pairs)
+    for warning in verdict["warnings"]:
+        _out.print(f"! {warning}", markup=False)
+    _out.print(f"\n{verdict['summary']}\n", style="bold", markup=False)
+    if "written" in verdict:
+        _out.print(f"Written: {verdict['written']}", markup=False)
+
+
+def show_scores(metrics: Mapping[str, float | None], title: str) -> None:
+    """Print scores, a line a metric."""
+    table = _table("metric", "score", title=title)
+    for name, value in metrics.items():
+        table.add_row(name, _number(value))
+    _out.print(table)
+
+
+def show_table(lines: Sequence[Mapping[str, Any]]) -> None:
+    """Print lines that have the same keys as a table."""
+    table = _table(*lines[0])
+    for line in lines:
+        table.add_row(*(", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in line.values()))
+    _out.print(table)
+
+
+def show_inspection(inspection: Inspection) -> None:
+    """Print what was found, then every fault with what to do."""
+    table = _table("", "")
+    table.show_header = False
+    for name, value in inspection.to_dict().items():
+        if name not in ("faults", "notes") and value not in (None, [], (), {}):
+            table.add_row(name.replace("_", " "), _plain(value))
+    _out.print(table)
+    for note in inspection.notes:
+        _out.print(f"· {note}", markup=False)
+    for fault in inspection.faults:
+        _out.print(f"{'x' if fault.fatal else '!'} {fault}", markup=False)
+    fatal = sum(fault.fatal for fault in inspection.faults)
+    _out.print(f"{fatal} fault(s) that must be mended, {len(inspection.faults) - fatal} worth knowing.", markup=False)
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}" if abs(value) >= 1e-3 else f"{value:.2g}"
+
+
+def _interval(bounds: Sequence[float | None]) -> str:
+    low, high = bounds
+    return "-" if low is None or high is None else f"{low:.4g} to {high:.4g}"
+
+
+def _is_range(value: Sequence[Any]) -> bool:
+    return len(value) == 2 and all(isinstance(part, float) for part in value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        if len(value) == 2 and all(isinstance(part, int) for part in value):
+            return f"{value[0]}x{value[1]}"  # (height, width)
+        return " to ".join(map(_plain, value)) if _is_range(value) else "; ".join(map(_plain, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

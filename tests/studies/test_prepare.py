@@ -1,0 +1,160 @@
+"""A study's plan, data and split are made once and found again; anything that changed since is noticed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import basrelief as br
+from basrelief import app
+from basrelief.config import StudySettings
+from basrelief.errors import BasreliefError, DataError, OutputError, UsageError
+from basrelief.studies.find import find_run
+from basrelief.studies.prepare import canonical, reopen
+from basrelief.studies.report import _command
+from support import write_folder
+
+SMALL: dict[str, Any] = {
+    "network": "masknet", "resolution": 16, "epochs": 1, "batch_size": 4, "precision": "fp32", "seeds": 1,
+    "losses": ("bce(mask)", "dice(mask)"),
+}  # fmt: skip
+
+
+def test_a_split_file_changed_since_is_refused_and_the_study_stays_usable(discs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    lines = ["id,split", *(f"{i:02d},{('train', 'train', 'val', 'test')[i % 4]}" for i in range(12))]
+    path.write_text("\n".join(lines))
+    out = tmp_path / "s"
+    br.study(discs, out=out, split=str(path), **SMALL)
+    path.write_text("\n".join(lines).replace("00,train", "00,test"))
+    with pytest.raises(OutputError, match="another than when"):
+        br.study(discs, out=out, split=str(path), **SMALL)
+    path.unlink()
+    assert len(reopen(out).split.rows["test"]) == 3
+    assert br.load_predictor(out).resolution == (16, 16)
+
+
+def test_a_mistake_leaves_the_folder_free_for_the_corrected_command(discs: Path, tmp_path: Path) -> None:
+    for wrong in ({"weights": "nowhere"}, {"split": "nowhere.csv"}, {"depth_max": 3.0, "metric": "depth/rmse"}):
+        with pytest.raises(BasreliefError):
+            br.study(discs, out=tmp_path / "s", **{**SMALL, **wrong})
+    with pytest.raises(DataError):
+        br.study(tmp_path / "nowhere", out=tmp_path / "t", **SMALL)
+    assert not (tmp_path / "t").exists()
+    assert br.study(discs, out=tmp_path / "s", **SMALL)["losses"]
+
+
+def test_equal_requests_are_equal_however_they_are_spelt(discs: Path) -> None:
+    def asked(data: str, *losses: str, **options: Any) -> StudySettings:
+        settings: StudySettings = app.settings_from({"location": data, "losses": losses, **options}, StudySettings)
+        return canonical(settings)
+
+    one = asked(str(discs), "bce(mask)+2*dice(mask)", resolution="48x64", depth_invalid="65535,0,nan")
+    two = asked(f"{discs}/", "bce + dice*2", resolution=(48, 64), depth_invalid=(0, 65535))
+    assert one == two
+
+
+def test_a_target_that_the_metric_needs_must_be_in_the_test_images(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", depths=True)
+    for path in sorted((folder / "depths").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(DataError, match="known depth"):
+        br.study(folder, out=tmp_path / "s", **{**SMALL, "network": "resunet", "losses": ("rmse(depth)",)})
+    assert not (tmp_path / "s" / "plan.json").exists()
+
+
+def test_single_image_batches_that_cannot_train_are_refused_at_once(discs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="larger --batch-size"):
+        br.study(discs, out=tmp_path / "s", **{**SMALL, "network": "resunet", "batch_size": 1})
+
+
+@pytest.mark.parametrize(
+    "activation", ["mask=softmax", "mask=identity"], ids=["softmax of one channel", "bce without its sigmoid"]
+)
+def test_activations_that_contradict_the_loss_are_refused(discs: Path, tmp_path: Path, activation: str) -> None:
+    with pytest.raises(UsageError, match="--activation"):
+        br.study(discs, out=tmp_path / "s", activation=activation, **SMALL)
+
+
+def test_classes_with_odd_names_reach_the_report(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data")
+    for i, path in enumerate(sorted((folder / "masks").iterdir())):
+        Image.fromarray((np.asarray(Image.open(path)) > 0).astype(np.uint8) * (1 + i % 2)).save(path)
+    (folder / "classes.txt").write_text("background\nroad/street\na <b>, c\n")
+    br.study(folder, out=tmp_path / "s", **SMALL)
+    html = (tmp_path / "s" / "report.html").read_text()
+    assert "mask/iou/road/street" in html
+    assert "a <b>" not in html
+
+
+def test_one_class_has_no_metric_of_its_own(discs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="mask/iou/figure"):
+        br.study(discs, out=tmp_path / "s", metric="mask/iou/figure", **SMALL)
+
+
+def test_the_command_in_the_report_asks_for_the_same_study(discs: Path, tmp_path: Path) -> None:
+    options = {"margin": 0.01, "momentum": 0.8, "optimizer": "sgd", "weight_decay": 0.001, "background": False}
+    br.study(discs, out=tmp_path / "s", **{**SMALL, **options, "losses": ("mine = bce + dice", "dice")})
+    words = shlex.split(_command(json.loads((tmp_path / "s" / "plan.json").read_text())))
+    assert words[:3] == ["basrelief", "study", str(discs)]
+    given = " ".join(words)
+    for part in (
+        "--loss mine = bce(mask) + dice(mask)", "--loss dice(mask)", "--margin 0.01", "--momentum 0.8",
+        "--resolution 16x16",
+        "--optimizer sgd", "--weight-decay 0.001", "--no-background", "--precision fp32", "--epochs 1", "--seeds 1",
+    ):  # fmt: skip
+        assert part in given
+
+
+def test_latest_points_at_the_newest_study_that_began(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    br.study(discs, **SMALL)
+    assert Path("runs/latest").resolve() == (tmp_path / "runs" / "discs").resolve()
+    with pytest.raises(BasreliefError):
+        br.study("nowhere", **SMALL)
+    assert Path("runs/latest").resolve() == (tmp_path / "runs" / "discs").resolve()
+    assert sorted(p.name for p in Path("runs").iterdir()) == ["discs", "latest"]
+    br.study(discs, out="runs/latest", **SMALL)  # goes on where the link points
+    assert Path("runs/latest").resolve() == (tmp_path / "runs" / "discs").resolve()
+
+
+def test_a_trial_is_found_from_inside_its_own_folder_and_without_the_data(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    br.study(discs, out=tmp_path / "s", **SMALL)
+    found = find_run(tmp_path / "s")
+    assert "no loss won" in found.note
+    monkeypatch.chdir(found.folder.parent)
+    assert find_run(Path("seed-0")).home == (tmp_path / "s").resolve()
+    assert br.evaluate("seed-0")["images"] > 0
+
+
+def test_evaluation_on_other_data_reads_it_alike_and_leaves_out_what_was_seen(
+    discs_with_depth: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    br.train(
+        discs_with_depth, out=out, loss="bce(mask) + rmse(depth)", network="resunet", resolution=16, epochs=1,
+        depth_scale=0.001,
+    )  # fmt: skip
+    home = br.evaluate(out)
+    copy = tmp_path / "copy"
+    copy.symlink_to(discs_with_depth)
+    assert br.evaluate(out, copy)["metrics"] == home["metrics"]
+    other = write_folder(tmp_path / "other", 14, depths=True)  # the same twelve, and two more
+    scored = br.evaluate(out, other)
+    assert scored["seen"] == 12 - home["images"]
+    assert scored["images"] == 14 - scored["seen"]
+    assert scored["metrics"]["depth/rmse"] < 10, "metres, not millimetres"
+    with pytest.raises(UsageError, match="leave the options out"):
+        br.evaluate(out, depth_scale=5.0)
+    with pytest.raises(DataError, match="depth unit"):
+        br.evaluate(out, other, depth_unit="ft")
