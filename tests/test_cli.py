@@ -66,6 +66,7 @@ def test_a_study_from_images_to_report(capsys: pytest.CaptureFixture[str], discs
     assert {"name", "expression", "mean", "ci", "seeds", "failed"} == verdict["losses"][0].keys()
     assert {"a", "b", "difference", "ci", "decision", "more_seeds"} <= verdict["pairs"][0].keys()
     assert "255 the figure" in said
+    assert "At that pace the other 3 trainings take" in said
     scores = pl.read_parquet(out / "scores.parquet")
     assert set(scores.columns) >= {"loss", "seed", "split", "id", "group", "mask/iou"}
     assert len(scores.filter(pl.col("split") == "test")) == 4 * len(set(scores.filter(pl.col("split") == "test")["id"]))

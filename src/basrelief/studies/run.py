@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,21 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
     with only_writer(folder):
         prepared = prepare(folder, settings, source, watcher)
         trials = prepared.plan.trials()
+        waiting = sum(outcome_of(folder / "trials" / trial.folder) is None for trial in trials)
+        first = True
         for number, trial in enumerate(trials, 1):
             place = folder / "trials" / trial.folder
             if outcome_of(place):
                 watcher.trial(number, len(trials), trial, "kept")
             else:
                 watcher.trial(number, len(trials), trial, "training")
+                started = time.perf_counter()
                 watcher.trial(number, len(trials), trial, _train_trial(place, trial, prepared, watcher))
+                waiting -= 1
+                if first and waiting:
+                    minutes = waiting * (time.perf_counter() - started) / 60
+                    watcher.say(f"At that pace the other {waiting} trainings take some {minutes:.1f} minutes.")
+                first = False
             for name in ("last.safetensors", "last.json"):  # needed for resuming alone, and twice the weights' size
                 (place / name).unlink(missing_ok=True)
         return prepared
