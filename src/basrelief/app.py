@@ -19,7 +19,7 @@ from basrelief.engine.own_size import score_source
 from basrelief.engine.predict import Predictor, load_run
 from basrelief.engine.predict_files import predict_files
 from basrelief.engine.train import Silent
-from basrelief.errors import DataError, OutputError, UsageError
+from basrelief.errors import DataError, OutputError, UsageError, unknown_name
 from basrelief.files import only_writer, read_json, write_atomic, write_text
 from basrelief.losses import LOSSES
 from basrelief.metrics import METRICS
@@ -55,6 +55,10 @@ class Quiet(Silent):
 
 def settings_from(options: Mapping[str, Any], kind: type[StudySettings] | type[RunSettings]) -> Any:
     """Sort flat options (as on the command line, without dashes) into checked settings; None means not given."""
+    known = {*DataSettings.model_fields, *TrainSettings.model_fields, *kind.model_fields} - {"data", "train"}
+    for name in options:
+        if name not in known:
+            raise unknown_name("option", name, known)
     given = {name: value for name, value in options.items() if value is not None}
     data = {name: given.pop(name) for name in list(given) if name in DataSettings.model_fields}
     train = {name: given.pop(name) for name in list(given) if name in TrainSettings.model_fields}

@@ -60,6 +60,13 @@ def test_equal_requests_are_equal_however_they_are_spelt(discs: Path) -> None:
     assert one == two
 
 
+def test_a_misspelt_option_is_named_with_the_nearest_one(discs: Path) -> None:
+    with pytest.raises(UsageError, match=r"'epoch'. Did you mean 'epochs'"):
+        br.study(discs, epoch=3)
+    with pytest.raises(UsageError, match=r"'losses'. Did you mean 'loss'"):
+        br.train(discs, losses=("bce(mask)",))
+
+
 def test_a_target_that_the_metric_needs_must_be_in_the_test_images(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "data", depths=True)
     for path in sorted((folder / "depths").iterdir())[1:]:
