@@ -190,7 +190,8 @@ def evaluate(
     -------
     dict
         ``run``, ``note`` (which run of a study), ``on`` (what was scored, in words), ``metrics`` (name -> mean or
-        None), ``images`` (how many), ``seen`` (left out for having been seen in training), ``failed`` (sample -> why).
+        None), ``images`` (how many), ``seen`` (left out for having been seen in training), ``depth_unit``, ``failed``
+        (sample -> why).
     """
     found = find_run(Path(run))
     predictor = load_run(found.folder, device)

@@ -170,7 +170,10 @@ def evaluate(
     as_json: Json = False,
     options: Any = None,
 ) -> None:
-    """Score a trained network, at each image's own size."""
+    """Score a trained network, at each image's own size.
+
+    Other DATA is read as the network's own was; the options say where it differs.
+    """
     from basrelief import app as functions
 
     result = functions.evaluate(run, data, device=device or "auto", **options)
@@ -302,7 +305,8 @@ def _say_verdict(verdict: dict[str, Any]) -> None:
 def _say_run(run: dict[str, Any]) -> None:
     from basrelief.terminal import show_scores
 
-    show_scores(run["metrics"], f"Test scores of {run['loss']}, epoch {run['best_epoch']} of {len(run['curve'])}")
+    title = f"Test scores of {run['loss']}, epoch {run['best_epoch']} of {len(run['curve'])}"
+    show_scores(run["metrics"], title, run["depth_unit"] or "")
     typer.echo(f"{run['images_per_second']:.0f} images/s, {run['seconds']:.0f} s of training. Run: {run['run']}")
 
 
@@ -311,7 +315,7 @@ def _say_scores(result: dict[str, Any]) -> None:
 
     if result["note"]:
         _note(result["note"])
-    show_scores(result["metrics"], f"{result['images']} images: {result['on']}")
+    show_scores(result["metrics"], f"{result['images']} images: {result['on']}", result["depth_unit"])
     if result["seen"]:
         _note(f"{result['seen']} images were seen in training and are left out.")
     for file, why in result["failed"].items():

@@ -132,11 +132,13 @@ def show_verdict(verdict: Mapping[str, Any]) -> None:
         _out.print(f"Written: {verdict['written']}", markup=False)
 
 
-def show_scores(metrics: Mapping[str, float | None], title: str) -> None:
-    """Print scores, a line a metric."""
+def show_scores(metrics: Mapping[str, float | None], title: str, unit: str) -> None:
+    """Print scores, a line a metric; errors of depth with their unit."""
+    from basrelief.metrics import METRICS
+
     table = _table("metric", "score", title=title)
     for name, value in metrics.items():
-        table.add_row(name, _number(value))
+        table.add_row(name, f"{_number(value)} {unit if name in METRICS and METRICS[name].in_unit else ''}".strip())
     _out.print(table)
 
 

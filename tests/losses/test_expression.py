@@ -69,6 +69,7 @@ def test_canonical_form(text: str, canonical: str) -> None:
         ("bce(maks)", "Did you mean 'mask'?", "maks"),
         ("bce(depth)", "is not for depth", "bce"),
         ("bce(mask)*dice(mask)", "multiplies two losses", "bce(mask)*dice(mask)"),
+        ("bce(mask) + dice(mask", "is never closed", "("),
         ("ssim(mask, windw=3)", "Did you mean 'window'?", "windw"),
         ("ssim(mask, window='a')", "should be a number", "'a'"),
         ("bce(mask)/0", "a number other than 0", "0"),

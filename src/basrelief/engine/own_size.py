@@ -36,7 +36,7 @@ def score_source(
     -------
     dict
         ``metrics`` (name -> mean or None), ``images`` (how many), ``seen`` (how many were left out for having been
-        seen in training), ``failed`` (sample -> why).
+        seen in training), ``depth_unit`` (of depth's errors, "" where not known), ``failed`` (sample -> why).
 
     Raises
     ------
@@ -91,7 +91,8 @@ def score_source(
         why = " ".join(list(failed.values())[:3]) or f"{left_out} of them were seen in training."
         raise DataError(f"{source.location}: none of its samples could be scored. {why}")
     metrics = summarise({name: np.asarray(values) for name, values in scores.items()}, source.classes)
-    return {"images": count, "seen": left_out, "metrics": metrics, "failed": failed}
+    unit = predictor.run["depth_unit"] or ""
+    return {"images": count, "seen": left_out, "metrics": metrics, "depth_unit": unit, "failed": failed}
 
 
 def _own_size(

@@ -190,7 +190,8 @@ class _Reader:
             tree = ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
             at = min(max((error.offset or 1) - 1, 0), len(self.text))
-            self._fail(f"cannot be read here. {_SUMS}", at, at + 1)
+            problem = "is never closed" if "never closed" in (error.msg or "") else "cannot be read here"
+            self._fail(f"{problem}. {_SUMS}", at, at + 1)
         except (ValueError, RecursionError, MemoryError):
             raise ExpressionError(f"The loss {self.text[:80]!r} cannot be read. {_SUMS}") from None
         try:
