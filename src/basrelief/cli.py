@@ -32,6 +32,7 @@ app = typer.Typer(
 
 Data = Annotated[str, typer.Argument(metavar="DATA", help="A folder of images, or scenes:N for generated scenes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")]
 
 # Option name (as in the settings) -> type and help. Shared by every command that reads data.
@@ -121,7 +122,7 @@ def study(
     margin: Annotated[
         float | None, typer.Option(metavar="X", help="Differences up to this are practically equal.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")] = None,
+    out: Out = None,
     device: Device = None,
     as_json: Json = False,
     options: Any = None,
@@ -145,7 +146,7 @@ def train(
     loss: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Such as 'bce(mask) + 2*dice(mask)'.  [default: chosen]")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")] = None,
+    out: Out = None,
     device: Device = None,
     as_json: Json = False,
     options: Any = None,

@@ -30,7 +30,7 @@ def test_bce_stays_finite_at_huge_logits() -> None:
 def test_dice_by_hand() -> None:
     # p = (1, 0.5), t = (1, 0): 1 - 2·1 / (1.5 + 1) = 0.2, without smoothing.
     assert dice(plane(1, 0.5), plane(1, 0), smooth=0).item() == pytest.approx(0.2)
-    # MONAI's per-image definition, smooth 1e-5 on both sides: REFERENCE's empty target gives 0 for an empty prediction.
+    # Smooth 1e-5 on both sides, as MONAI has it: an empty target gives 1e-5/1e-5 for an empty prediction.
     assert dice(plane(0, 0), plane(0, 0)).item() == 0
     assert dice(plane(1, 0), plane(0, 0)).item() == pytest.approx(1, abs=1e-4)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ class Heads:
         return mask | ({"depth": 1} if self.depth else {})
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """A network from an image, and its background where built so, to a dict of logits at the image's own size.
 
     A subclass sets ``stride``, the number its sizes must be divisible by, and gives ``logits``. Other sizes are padded
@@ -37,9 +38,9 @@ class Network(nn.Module):
         self.heads = heads
         self.takes_background = background
 
+    @abstractmethod
     def logits(self, image: Tensor, background: Tensor | None) -> dict[str, Tensor]:
         """Return the logits of each head, for sizes that ``stride`` divides."""
-        raise NotImplementedError
 
     def forward(self, image: Tensor, background: Tensor | None = None) -> dict[str, Tensor]:
         """Return ``{"mask": (N, K, H, W), "depth": (N, 1, H, W)}``, as far as the network has those heads.

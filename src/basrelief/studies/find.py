@@ -7,7 +7,7 @@ from pathlib import Path
 
 from basrelief.errors import DataError
 from basrelief.files import read_json
-from basrelief.metrics import metric_spec
+from basrelief.metrics import higher_is_better
 from basrelief.studies.run import outcome_of
 
 
@@ -33,17 +33,16 @@ def find_run(path: Path) -> FoundRun:
         return FoundRun(path, path if (path / "plan.json").exists() else path.parents[2], "")
     if not (path / "plan.json").exists():
         raise DataError(f"{path} holds neither a run nor a study. Expected what basrelief train or study left.")
-    places = [place for place in sorted(path.glob("trials/*/seed-*")) if (outcome_of(place) or {}).get("metrics")]
-    if not places:
-        failures = sorted(path.glob("trials/*/seed-*/failed.json"))
+    outcomes = {place: outcome_of(place) or {} for place in sorted(path.glob("trials/*/seed-*"))}
+    runs = {place: outcome for place, outcome in outcomes.items() if "metrics" in outcome}
+    if not runs:
+        failures = [outcome["why"] for outcome in outcomes.values() if "why" in outcome]
         if failures:
-            raise DataError(f"No training of {path} ended well. The first said: {read_json(failures[0]).get('why')}")
+            raise DataError(f"No training of {path} ended well. The first said: {failures[0]}")
         raise DataError(f"No training of {path} has finished yet. Start the same command again to go on with it.")
-    runs = {place: read_json(place / "run.json") for place in places}
     losses = list((read_json(path / "plan.json").get("plan") or {}).get("losses") or ())
-    first = next(iter(runs.values()))
-    metric = str(first["settings"]["metric"])
-    sign = 1 if metric_spec(metric, first["classes"]).higher_is_better else -1
+    metric = str(next(iter(runs.values()))["settings"]["metric"])
+    sign = 1 if higher_is_better(metric) else -1
 
     def goodness(values: list[float | None]) -> float:
         known = [value for value in values if value is not None]
@@ -55,7 +54,7 @@ def find_run(path: Path) -> FoundRun:
     verdict = path / "verdict.json"
     winner = read_json(verdict).get("winner") if verdict.exists() else None
     number = f"{losses.index(winner):02d}-" if winner in losses else None  # how its folder begins; see StudyPlan.trials
-    won = [place.parent for place in places if number is not None and place.parent.name.startswith(number)]
+    won = [place.parent for place in runs if number is not None and place.parent.name.startswith(number)]
     loss = won[0] if won else max(tests, key=lambda folder: goodness(tests[folder]))
     seeds = {place: run for place, run in runs.items() if place.parent == loss}
     chosen = max(seeds, key=lambda place: goodness([seeds[place]["val_metrics"].get(metric)]))

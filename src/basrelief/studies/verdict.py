@@ -25,7 +25,12 @@ MANY_EMPTY = 0.1  # share of masks
 
 
 def verdict(results: StudyResults) -> dict[str, Any]:
-    """Return the document of ``verdict.json``; see DESIGN's contract for its keys. It holds no time and no path."""
+    """Return the document of ``verdict.json``.
+
+    ``primary`` (the metric), ``losses`` (name, expression, mean, ci, seeds, failed), ``pairs`` (a, b, difference, ci,
+    decision, more_seeds, p_adjusted), ``winner`` (a name or None), ``summary``, and what they rest on. It holds no time
+    and no path, so that an interrupted study gives the very same document.
+    """
     plan = results.plan
     primary = str(plan.train.metric)
     document = _decide(results, primary)
