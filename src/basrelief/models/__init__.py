@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from basrelief.errors import UsageError, suggest, unknown_name
 from basrelief.models.masknet import MaskNet
+from basrelief.models.munet import MUNet
 from basrelief.models.network import Heads, Network
 from basrelief.models.resunet import ResUNet
 
@@ -23,6 +24,7 @@ class ModelSpec(NamedTuple):
 
 MODELS: dict[str, ModelSpec] = {
     "masknet": ModelSpec(MaskNet, ("mask",), 59_745, "small, full resolution, sees 7 px around; write-up A"),
+    "munet": ModelSpec(MUNet, ("mask", "depth"), 6_999_109, "U-Net, half its channels carried across; write-up D"),
     "resunet": ModelSpec(ResUNet, ("mask", "depth"), 11_234_066, "residual U-Net, a decoder a target; write-up C"),
 }
 

@@ -32,6 +32,7 @@ class Network(nn.Module, ABC):
     """
 
     stride = 1
+    has_unused_parameters = False  # True: some never get a gradient, which several processes must be told
 
     def __init__(self, heads: Heads, background: bool) -> None:
         super().__init__()
