@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings, checked
-from basrelief.data import FORMATS, open_source
+from basrelief.data import open_source
 from basrelief.data.inspect import Inspection, inspect_source
 from basrelief.engine.own_size import score_source
 from basrelief.engine.predict import Predictor, load_run
@@ -21,9 +21,7 @@ from basrelief.engine.predict_files import predict_files
 from basrelief.engine.train import Silent
 from basrelief.errors import DataError, OutputError, UsageError, unknown_name
 from basrelief.files import only_writer, read_json, write_atomic, write_text
-from basrelief.losses import LOSSES
-from basrelief.metrics import METRICS
-from basrelief.models import MODELS
+from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
 from basrelief.studies.find import find_run
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import StudyWatcher, canonical, reopen
@@ -190,14 +188,16 @@ def evaluate(
     -------
     dict
         ``run``, ``note`` (which run of a study), ``on`` (what was scored, in words), ``metrics`` (name -> mean or
-        None), ``images`` (how many), ``seen`` (left out for having been seen in training), ``depth_unit``, ``failed``
-        (sample -> why).
+        None), ``counts`` (of images with an empty mask and of those without a known pixel), ``images`` (how many),
+        ``seen`` (left out for having been seen in training), ``depth_unit``, ``failed`` (sample -> why),
+        ``definitions`` (the version of the metrics' definitions).
     """
     found = find_run(Path(run))
     predictor = load_run(found.folder, device)
     prepared = reopen(found.home)
     home, index, rows = prepared.plan.data, prepared.store.index, prepared.split.rows
     given = {name: value for name, value in options.items() if value is not None}
+    align = alignments_of(predictor.run["settings"]["metric"])
     settings = home
     if data is not None:
         fresh = {"location": str(data), "limit": None, "group_file": None, "group_blocks": None, "split": "group"}
@@ -209,13 +209,13 @@ def evaluate(
             )
         source = open_source(home.location, home.options(predictor.resolution, prepared.plan.train.seed))
         test = dict(index[rows["test"]].select("id", "image_hash").iter_rows())
-        which, scores = "test images", score_source(predictor, source, wanted=test)
+        which, scores = "test images", score_source(predictor, source, wanted=test, align=align)
     else:
         source = open_source(settings.location, settings.options(predictor.resolution, prepared.plan.train.seed))
         seen = frozenset(index["image_hash"].to_numpy()[np.concatenate([rows["train"], rows["val"]])].tolist())
-        which, scores = "images not seen in training", score_source(predictor, source, seen=seen)
+        which, scores = "images not seen in training", score_source(predictor, source, seen=seen, align=align)
     on = f"{settings.location}, {which}, at their own size"
-    return {"run": str(found.folder), "note": found.note, "on": on, **scores}
+    return {"run": str(found.folder), "note": found.note, "on": on, **scores, "definitions": DEFINITIONS_VERSION}
 
 
 def _out(out: str | Path | None, data: str | Path, asked: dict[str, Any]) -> Path:
@@ -249,28 +249,6 @@ def _latest(folder: Path) -> Iterator[None]:
                 temporary = latest.with_name(f".latest-{os.getpid()}")
                 temporary.symlink_to(folder.name)
                 temporary.replace(latest)
-
-
-def tables(kind: str) -> list[dict[str, Any]]:
-    """Return the lines of a table for ``basrelief list``: losses, metrics, models or formats."""
-    if kind == "losses":
-        return [
-            {"name": n, "targets": list(s.targets), "formula": s.formula, "summary": s.summary}
-            for n, s in LOSSES.items()
-        ]
-    if kind == "metrics":
-        return [
-            {"name": n, "better": "higher" if s.higher_is_better else "lower", "summary": s.meaning}
-            for n, s in METRICS.items()
-        ]
-    if kind == "models":
-        return [
-            {"name": n, "targets": list(s.targets), "parameters": s.parameters, "summary": s.summary}
-            for n, s in MODELS.items()
-        ]
-    if kind == "formats":
-        return [{"name": n, "summary": s.summary} for n, s in FORMATS.items()]
-    raise UsageError(f"Cannot list {kind!r}: use losses, metrics, models or formats.")
 
 
 def as_json(document: Any) -> str:

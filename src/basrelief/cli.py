@@ -249,12 +249,13 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List what there is: losses, metrics, models, formats."""
-    from basrelief import app as functions
+    from basrelief.app import as_json as to_json
+    from basrelief.listing import table
     from basrelief.terminal import show_table
 
-    lines = functions.tables(kind)
+    lines = table(kind)
     if as_json:
-        typer.echo(functions.as_json(lines))
+        typer.echo(to_json(lines))
     else:
         show_table(lines)
 

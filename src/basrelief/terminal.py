@@ -133,20 +133,30 @@ def show_verdict(verdict: Mapping[str, Any]) -> None:
 
 
 def show_scores(metrics: Mapping[str, float | None], title: str, unit: str) -> None:
-    """Print scores, a line a metric; errors of depth with their unit."""
-    from basrelief.metrics import METRICS
+    """Print scores, a line a metric: the mean over images, and all images pooled; errors of depth with their unit."""
+    from basrelief.metrics import is_in_unit
 
-    table = _table("metric", "score", title=title)
+    table = _table("metric", "mean", "pooled", title=title)
     for name, value in metrics.items():
-        table.add_row(name, f"{_number(value)} {unit if name in METRICS and METRICS[name].in_unit else ''}".strip())
+        if "_pooled" in name and name.replace("_pooled", "", 1) in metrics:
+            continue
+        base, at, alignment = name.partition("@") if name.startswith("depth/") else (name, "", "")
+        pooled = f"{base}_pooled{at}{alignment}"
+        own = f" {unit}" if unit and is_in_unit(name) else ""
+        both = (_number(value) + own, _number(metrics[pooled]) + own if pooled in metrics else "")
+        table.add_row(name, *both)
     _out.print(table)
 
 
 def show_table(lines: Sequence[Mapping[str, Any]]) -> None:
-    """Print lines that have the same keys as a table."""
-    table = _table(*lines[0])
+    """Print the columns of a table that have room in a terminal; ``--json`` gives all."""
+    from basrelief.listing import SHORT
+
+    columns = [name for name in SHORT if name in lines[0]]
+    table = _table(*columns)
     for line in lines:
-        table.add_row(*(", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in line.values()))
+        values = (line[name] for name in columns)
+        table.add_row(*(", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in values))
     _out.print(table)
 
 

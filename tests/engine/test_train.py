@@ -112,6 +112,35 @@ def test_an_interrupted_run_ends_in_the_same_bits(
     assert resumed["metrics"] == whole["metrics"]
 
 
+@pytest.mark.parametrize("wrapper", ["balance", "uncertainty", "dwa"])
+@pytest.mark.parametrize("stop", [StopAfter(2), StopAfter(1, 2)], ids=["epoch 2", "mid-epoch 2"])
+def test_weights_that_a_wrapper_sets_are_resumed_to_the_bit(
+    scenes_store: Store, split: Split, tmp_path: Path, wrapper: str, stop: StopAfter
+) -> None:
+    option = ", batches=3, every=4" if wrapper == "balance" else ""
+    asked = plan(f"{wrapper}(bce(mask) + dice(mask){option})", epochs=4)
+    whole = train_run(tmp_path / "whole", asked, scenes_store, split)
+    with pytest.raises(StopError):
+        train_run(tmp_path / "cut", asked, scenes_store, split, watcher=StopAfter(stop.epochs, stop.steps))
+    resumed = train_run(tmp_path / "cut", asked, scenes_store, split)
+    assert same(weights(tmp_path / "whole", "last"), weights(tmp_path / "cut", "last"))
+    assert history(tmp_path / "whole").equals(history(tmp_path / "cut"))
+    assert resumed["metrics"] == whole["metrics"]
+    assert len(set(history(tmp_path / "whole")["weight/dice(mask)"].to_list())) > 1
+
+
+def test_every_epoch_records_each_terms_value_weight_and_share_of_the_gradient(
+    scenes_store: Store, split: Split, tmp_path: Path
+) -> None:
+    train_run(tmp_path, plan("3*bce(mask) + dice(mask)", epochs=2), scenes_store, split)
+    record = history(tmp_path)
+    assert record["weight/bce(mask)"].to_list() == [3, 3]
+    total = 3 * record["train/bce(mask)"] + record["train/dice(mask)"]
+    assert record["train/loss"].to_list() == pytest.approx(total.to_list())
+    shares = record["share/bce(mask)"] + record["share/dice(mask)"]
+    assert shares.to_list() == pytest.approx([1, 1])
+
+
 def test_a_damaged_last_checkpoint_costs_time_but_no_bit(scenes_store: Store, split: Split, tmp_path: Path) -> None:
     whole = train_run(tmp_path / "whole", plan(), scenes_store, split)
     with pytest.raises(StopError):

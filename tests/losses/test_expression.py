@@ -71,7 +71,7 @@ def test_canonical_form(text: str, canonical: str) -> None:
         ("bce(mask)*dice(mask)", "multiplies two losses", "bce(mask)*dice(mask)"),
         ("bce(mask) + dice(mask", "is never closed", "("),
         ("ssim(mask, windw=3)", "Did you mean 'window'?", "windw"),
-        ("ssim(mask, window='a')", "should be a number", "'a'"),
+        ("ssim(mask, window='a')", "should be a whole number", "'a'"),
         ("bce(mask)/0", "a number other than 0", "0"),
         ("7 + bce(mask)", "a number alone", "7"),
         ("ssim", "needs its target: ssim(mask) or ssim(depth)", "ssim"),

@@ -10,14 +10,16 @@ import torch
 from basrelief.data.loader import Loader
 from basrelief.data.splits import Split
 from basrelief.data.store import Store
-from basrelief.engine.evaluate import SMALLEST_FOR_SSIM
 from basrelief.metrics import score_batch, summarise
 
 MEAN_BASELINE = "mean of the training set, pixel by pixel"
 
 
-def mean_baseline(store: Store, split: Split, targets: Sequence[str]) -> dict[str, float]:
-    """Return the test scores of predicting, at each pixel, the mean of the training samples known there."""
+def mean_baseline(store: Store, split: Split, targets: Sequence[str], *, align: Sequence[str] = ()) -> dict[str, float]:
+    """Return the test scores of predicting, at each pixel, the mean of the training samples known there.
+
+    ``align`` names the alignments of depth that are scored as well.
+    """
     cpu = torch.device("cpu")
 
     def batches(name: str) -> Loader:
@@ -45,7 +47,7 @@ def mean_baseline(store: Store, split: Split, targets: Sequence[str]) -> dict[st
                 batch,
                 classes=store.facts.classes,
                 depth_max=store.facts.depth_max or 1.0,
-                ssim=min(store.facts.resolution) >= SMALLEST_FOR_SSIM,
+                align=align,
             )
         )
     scores = {name: np.concatenate([part[name].double().numpy() for part in parts]) for name in parts[0]}

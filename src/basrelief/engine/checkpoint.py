@@ -17,26 +17,34 @@ from torch import Tensor, nn
 from basrelief.errors import DataError
 from basrelief.files import write_atomic, write_json
 
-_MODEL, _OPTIMIZER = "model/", "optimizer/"
+_MODEL, _LOSS, _OPTIMIZER = "model/", "loss/", "optimizer/"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds: the network's state by name, the optimizer's tensors, and facts."""
+    """What a checkpoint file holds: the network's state by name, the loss's, the optimizer's tensors, and facts."""
 
     model: dict[str, Tensor]
+    loss: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     facts: dict[str, Any]
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, facts: Mapping[str, Any], optimizer: torch.optim.Optimizer | None = None
+    path: Path,
+    model: nn.Module,
+    facts: Mapping[str, Any],
+    optimizer: torch.optim.Optimizer | None = None,
+    loss: nn.Module | None = None,
 ) -> None:
-    """Write the network's state, and the optimizer's where given, to ``path`` (``.safetensors``), atomically.
+    """Write the network's state, and the optimizer's and the loss's where given, to ``path`` (``.safetensors``).
 
-    ``facts`` go into the file's own header, so that tensors and facts can't disagree, and as JSON beside it for people.
+    It is written atomically. ``facts`` go into the file's own header, so that tensors and facts can't disagree, and as
+    JSON beside it for people.
     """
     tensors = {f"{_MODEL}{name}": value for name, value in model.state_dict().items()}
+    if loss is not None:
+        tensors |= {f"{_LOSS}{name}": value for name, value in loss.state_dict().items()}
     if optimizer is not None:
         for index, state in optimizer.state_dict()["state"].items():
             for name, value in state.items():
@@ -68,9 +76,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} is not a checkpoint that Basrelief wrote, or was cut short ({error}). Remove {path.parent} and "
             "start the same run or study again to train it anew."
         ) from None
-    model = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
-    optimizer = {name.removeprefix(_OPTIMIZER): value for name, value in tensors.items() if name.startswith(_OPTIMIZER)}
-    return Checkpoint(model, optimizer, facts)
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+    return Checkpoint(part(_MODEL), part(_LOSS), part(_OPTIMIZER), facts)
 
 
 def restore_model(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

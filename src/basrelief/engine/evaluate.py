@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from basrelief.batch import Batch
 from basrelief.data.loader import Loader
 from basrelief.errors import TrainingError
-from basrelief.losses.expression import ACTIVATIONS
+from basrelief.losses.loss import ACTIVATIONS
 from basrelief.metrics import score_batch
-
-SMALLEST_FOR_SSIM = 11
 
 
 def forward(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -31,15 +29,27 @@ def activate(logits: Mapping[str, Tensor], activations: Mapping[str, str]) -> di
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, loader: Loader, activations: Mapping[str, str]
+    model: nn.Module,
+    loader: Loader,
+    activations: Mapping[str, str],
+    *,
+    metrics: Collection[str] | None = None,
+    align: Sequence[str] = (),
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Score every sample of the loader at the training resolution.
+
+    Parameters
+    ----------
+    model, loader, activations
+        The network, the samples, and the activation of each head.
+    metrics, align
+        Which metrics, and of depth with which alignment, as for ``score_batch``. None: all of them.
 
     Returns
     -------
     rows, scores
         The store's rows, and for each name of ``score_batch`` the images' values in that order, float64, NaN where an
-        image has no known pixel. Scores stay on the device until all batches are done.
+        image has no known pixel. Scores stay on the device until all batches are done, and are then read at once.
 
     Raises
     ------
@@ -50,21 +60,36 @@ def evaluate(
     rows: list[np.ndarray] = []
     kept: list[dict[str, Tensor]] = []
     finite: list[Tensor] = []
-    ssim = min(loader.facts.resolution) >= SMALLEST_FOR_SSIM
     for numbers, batch in loader.in_order():
         preds = activate(forward(model, batch), activations)
         rows.append(numbers)
         finite += [pred.isfinite().all() for pred in preds.values()]
         kept.append(
-            score_batch(preds, batch, classes=loader.facts.classes, depth_max=loader.facts.depth_max or 1.0, ssim=ssim)
+            score_batch(
+                preds,
+                batch,
+                classes=loader.facts.classes,
+                depth_max=loader.facts.depth_max or 1.0,
+                metrics=metrics,
+                align=align,
+            )
         )
     if finite and not torch.stack(finite).all():
         raise TrainingError(
             "The network's predictions are no longer finite. Try a learning rate ten times smaller (--lr)."
         )
-    names = kept[0] if kept else {}
-    scores = {name: torch.cat([part[name] for part in kept]).double().cpu().numpy() for name in names}
-    return np.concatenate(rows) if rows else np.empty(0, np.int64), scores
+    return np.concatenate(rows) if rows else np.empty(0, np.int64), _read(kept)
+
+
+def _read(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, np.ndarray]:
+    """Join the batches' scores and bring them to the CPU in one transfer."""
+    if not parts:
+        return {}
+    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    table = torch.cat([values.reshape(len(values), -1) for values in joined.values()], 1).cpu().double().numpy()
+    borders = np.cumsum([values[0].numel() for values in joined.values()])[:-1]
+    columns = np.split(table, borders, axis=1)
+    return {name: part.reshape(values.shape) for (name, values), part in zip(joined.items(), columns, strict=True)}
 
 
 @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,18 @@ from basrelief.batch import Sample
 from basrelief.data.resize import resize_image, resize_sample
 from basrelief.data.source import Source
 from basrelief.data.store import hash_image
-from basrelief.engine.evaluate import SMALLEST_FOR_SSIM
 from basrelief.engine.predict import Prediction, Predictor
 from basrelief.errors import DataError
-from basrelief.metrics import score_batch, summarise
+from basrelief.metrics import count_images, score_batch, summarise
 
 
 def score_source(
-    predictor: Predictor, source: Source, *, wanted: Mapping[str, str] | None = None, seen: Collection[str] = ()
+    predictor: Predictor,
+    source: Source,
+    *,
+    wanted: Mapping[str, str] | None = None,
+    seen: Collection[str] = (),
+    align: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score the samples of a source: all, or those whose id is wanted, without images seen in training.
 
@@ -31,12 +35,15 @@ def score_source(
         Id -> hash of the images to score; None: all. One that is not there, or is another now, counts as failed.
     seen
         Hashes (``hash_image``) of images that the network was trained on or chosen by.
+    align
+        Alignments of depth that are scored as well ("median", "scale_shift").
 
     Returns
     -------
     dict
-        ``metrics`` (name -> mean or None), ``images`` (how many), ``seen`` (how many were left out for having been
-        seen in training), ``depth_unit`` (of depth's errors, "" where not known), ``failed`` (sample -> why).
+        ``metrics`` (name -> mean or None), ``counts`` (see ``count_images``), ``images`` (how many), ``seen`` (how many
+        were left out for having been seen in training), ``depth_unit`` (of depth's errors, "" where not known),
+        ``failed`` (sample -> why).
 
     Raises
     ------
@@ -57,7 +64,7 @@ def score_source(
             )
     if predictor.takes_background and not source.background:
         raise DataError(f"The network was trained with backgrounds, which {source.location} does not have.")
-    scores: dict[str, list[float]] = {}
+    parts: dict[str, list[np.ndarray]] = {}
     failed: dict[str, str] = {}
     depth_max = float(predictor.run["depth_max"] or 1.0)
     count = left_out = 0
@@ -80,19 +87,24 @@ def score_source(
             continue
         result = predictor(sample.image, sample.background)
         targets, preds = _own_size(sample, result, depth_max)
-        ssim = min(sample.image.shape[:2]) >= SMALLEST_FOR_SSIM
-        found = score_batch(preds, targets, classes=source.classes, depth_max=depth_max, ssim=ssim)
-        for name, value in found.items():
-            scores.setdefault(name, []).append(float(value[0]))
+        found = score_batch(preds, targets, classes=source.classes, depth_max=depth_max, align=align)
+        for name, value in found.items():  # an image too small for a metric is left out of its mean
+            parts.setdefault(name, []).append(value.double().numpy())
         count += 1
     for name in (wanted or {}).keys() - {entry.id for entry in source.entries}:
         failed[name] = f"{name}: is no longer in {source.location}."
     if not count:
         why = " ".join(list(failed.values())[:3]) or f"{left_out} of them were seen in training."
         raise DataError(f"{source.location}: none of its samples could be scored. {why}")
-    metrics = summarise({name: np.asarray(values) for name, values in scores.items()}, source.classes)
-    unit = predictor.run["depth_unit"] or ""
-    return {"images": count, "seen": left_out, "metrics": metrics, "depth_unit": unit, "failed": failed}
+    scores = {name: np.concatenate(values) for name, values in parts.items()}
+    return {
+        "images": count,
+        "seen": left_out,
+        "metrics": summarise(scores, source.classes),
+        "counts": count_images(scores, source.classes, images=count),
+        "depth_unit": predictor.run["depth_unit"] or "",
+        "failed": failed,
+    }
 
 
 def _own_size(

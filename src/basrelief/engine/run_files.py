@@ -15,6 +15,7 @@ from basrelief.data.store import Store
 from basrelief.engine.evaluate import predict_rows
 from basrelief.errors import OutputError
 from basrelief.files import read_json, write_atomic
+from basrelief.metrics import DEFINITIONS_VERSION
 
 PREVIEWS = 24  # validation images whose predictions a run keeps for reports
 
@@ -40,11 +41,17 @@ def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
 
 
 def write_scores(folder: Path, store: Store, results: Mapping[str, tuple[np.ndarray, dict[str, np.ndarray]]]) -> None:
-    """Write ``scores.parquet``, a line an image of val and test, from ``evaluate``'s results by split."""
+    """Write ``scores.parquet``, a line an image of val and test, from ``evaluate``'s results by split.
+
+    The sums that pooled metrics are made of stay out; ``definitions`` is the version of the metrics' definitions.
+    """
     ids = store.index["id"].to_numpy()
     frames = []
     for name, (rows, scores) in results.items():
-        columns = {"split": [name] * len(rows), "row": rows, "id": ids[rows], **scores}
+        version = [DEFINITIONS_VERSION] * len(rows)
+        single = {metric: values for metric, values in scores.items() if not metric.startswith("_")}
+        columns = {"split": [name] * len(rows), "row": rows, "id": ids[rows], "definitions": version}
+        columns |= single
         frames.append(pl.DataFrame(columns, schema_overrides={"split": pl.String, "id": pl.String}))
     frame = pl.concat([part for part in frames if len(part)], how="diagonal").fill_nan(None)
     write_atomic(folder / "scores.parquet", lambda temporary: frame.write_parquet(temporary))

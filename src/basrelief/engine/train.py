@@ -30,12 +30,14 @@ from basrelief.engine.machine import Machine, versions
 from basrelief.engine.run_files import previous_run, tensorboard, write_history, write_previews, write_scores
 from basrelief.errors import DataError, TrainingError
 from basrelief.files import write_json
-from basrelief.losses.expression import Loss, LossValue, parse_loss
-from basrelief.metrics import DEFINITIONS_VERSION, metric_spec, summarise
+from basrelief.losses.expression import parse_loss
+from basrelief.losses.loss import Loss, LossValue
+from basrelief.metrics import DEFINITIONS_VERSION, alignments_of, count_images, main_metrics, metric_spec, summarise
 from basrelief.models import create_model
 from basrelief.seeding import stream_seed
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where each look waits for the device
+SHARES_PER_EPOCH = 4  # batches of an epoch whose gradients are taken apart by term, for the record
 
 
 class Watcher(Protocol):
@@ -151,13 +153,13 @@ def train_run(
     torch.set_num_threads(machine.threads)
     accelerator = machine.accelerator()
     device = accelerator.device
-    loss = parse_loss(plan.loss)
+    loss = parse_loss(plan.loss).to(device)
     model = build_model(plan, store)
     initial = weights_hash(model)
     if settings.weights != "none":
         start_from(model, settings.weights)
     model = model.to(memory_format=torch.channels_last) if machine.channels_last else model
-    optimizer = _optimizer(model, settings)
+    optimizer = _optimizer(model, loss, settings)
     model, optimizer = accelerator.prepare(model, optimizer)
     bare = accelerator.unwrap_model(model)
 
@@ -171,10 +173,11 @@ def train_run(
     spec = metric_spec(settings.metric, store.facts.classes)
     steps_per_epoch = len(loaders["train"])
     steps = steps_per_epoch * settings.epochs
+    shares_every = -(-steps_per_epoch // SHARES_PER_EPOCH)
     history: list[dict[str, Any]] = []
     best: dict[str, Any] = {"epoch": 0, "value": None}
     if before is not None and (folder / "last.safetensors").exists():
-        history, best = _resume(folder, bare, optimizer, accelerator.scaler)
+        history, best = _resume(folder, bare, loss, optimizer, accelerator.scaler)
     header = document | {
         "status": "running",
         "network": settings.network,
@@ -200,6 +203,7 @@ def train_run(
         torch.manual_seed(stream_seed(plan.seed, "dropout", epoch))
         started = time.perf_counter()
         sums = _RunningTerms()
+        shares = _RunningShares()
         for number, (_, batch) in enumerate(loaders["train"].epoch(plan.seed, epoch)):
             step = epoch * steps_per_epoch + number
             rate = learning_rate(settings.schedule, settings.lr, step, steps)
@@ -208,22 +212,28 @@ def train_run(
             with accelerator.autocast():
                 outputs = forward(model, batch)
             value = loss(outputs, batch, activations=settings.activation)
+            if number % shares_every == 0:
+                shares.add(loss.gradient_shares(outputs, batch, value.weights, activations=settings.activation))
             optimizer.zero_grad(set_to_none=True)
             accelerator.backward(value.total)
             optimizer.step()
             sums.add(step + 1, value, batch.size)
             if device.type == "cpu" or (number + 1) % CHECK_EVERY == 0 or number + 1 == steps_per_epoch:
                 watcher.step(step + 1, sums.check(loss))
+        loss.end_epoch()
         seconds = time.perf_counter() - started
 
-        val = summarise(evaluate(model, loaders["val"], settings.activation)[1], store.facts.classes)
+        chosen = main_metrics(targets, settings.metric)
+        scores = evaluate(model, loaders["val"], settings.activation, metrics=chosen)[1]
+        val = summarise(scores, store.facts.classes)
         record = {
             "epoch": epoch + 1,
             "step": (epoch + 1) * steps_per_epoch,
             "lr": rate,
             "seconds": seconds,
             "images_per_second": len(split.rows["train"]) / seconds,
-            **{f"train/{name}": mean for name, mean in sums.means().items()},
+            **sums.means(),
+            **shares.means(),
             **{f"val/{name}": score for name, score in val.items()},
         }
         history.append(record)
@@ -234,7 +244,7 @@ def train_run(
         write_history(folder, history)
         scaler = accelerator.scaler.state_dict() if accelerator.scaler else None  # of fp16's gradients
         state = {"epoch": epoch + 1, "best": best, "history": history, "scaler": scaler}
-        save_checkpoint(folder / "last.safetensors", bare, state, optimizer.optimizer)
+        save_checkpoint(folder / "last.safetensors", bare, state, optimizer.optimizer, loss)
         for name, number_ in record.items():
             if name not in ("epoch", "step") and number_ is not None:
                 board.add_scalar(name, number_, record["step"])
@@ -247,7 +257,8 @@ def train_run(
         )
     best_path = folder / "best.safetensors"
     restore_model(bare, load_checkpoint(best_path).model, best_path)
-    results = {name: evaluate(model, loaders[name], settings.activation) for name in ("val", "test")}
+    align = alignments_of(settings.metric)
+    results = {name: evaluate(model, loaders[name], settings.activation, align=align) for name in ("val", "test")}
     write_scores(folder, store, results)
     write_previews(folder, model, loaders["val"], settings.activation)
     timed = history[1:] or history  # the first epoch also warms caches up
@@ -256,6 +267,7 @@ def train_run(
         "best_epoch": best["epoch"],
         "curve": [record.get(f"val/{settings.metric}") for record in history],
         "metrics": summarise(results["test"][1], store.facts.classes),
+        "counts": count_images(results["test"][1], store.facts.classes),
         "val_metrics": summarise(results["val"][1], store.facts.classes),
         "images_per_second": len(split.rows["train"]) * len(timed) / sum(record["seconds"] for record in timed),
         "seconds": sum(record["seconds"] for record in history),
@@ -287,17 +299,18 @@ def start_from(model: nn.Module, weights: str) -> None:
 
 
 class _RunningTerms:
-    """Adds up the terms of an epoch on the device, and looks at them only when asked."""
+    """Adds up the terms of an epoch and their weights on the device, and looks at them only when asked."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self.terms: list[str] = []
         self.waiting: list[tuple[int, Tensor, int]] = []
         self.totals: np.ndarray | None = None
         self.images = 0
 
     def add(self, step: int, value: LossValue, images: int) -> None:
-        self.names = ["loss", *value.terms]
-        row = torch.stack([value.total.detach(), *value.terms.values()])
+        self.terms = list(value.terms)
+        weights = [value.weights[name] for name in self.terms]
+        row = torch.stack([number.float() for number in (value.total.detach(), *value.terms.values(), *weights)])
         self.waiting.append((step, row, images))
 
     def check(self, loss: Loss) -> float:
@@ -305,7 +318,7 @@ class _RunningTerms:
         rows = torch.stack([row for _, row, _ in self.waiting]).double().cpu().numpy()
         for (step, _, _), row in zip(self.waiting, rows, strict=True):
             if not np.isfinite(row).all():
-                raise _not_finite(loss, step, dict(zip(self.names, row.tolist(), strict=True)))
+                raise _not_finite(loss, step, dict(zip(self.terms, row[1:].tolist(), strict=False)))
         counts = np.array([images for _, _, images in self.waiting])
         sums = (rows * counts[:, None]).sum(axis=0)
         self.totals = sums if self.totals is None else self.totals + sums
@@ -314,12 +327,26 @@ class _RunningTerms:
         return float(rows[-1, 0])
 
     def means(self) -> dict[str, float]:
+        """Return the epoch's mean loss, and each term's mean unweighted value and weight."""
         assert self.totals is not None
-        return dict(zip(self.names, (self.totals / self.images).tolist(), strict=True))
+        names = ["train/loss", *(f"train/{name}" for name in self.terms), *(f"weight/{name}" for name in self.terms)]
+        return dict(zip(names, (self.totals / self.images).tolist(), strict=True))
 
 
-def _not_finite(loss: Loss, step: int, values: Mapping[str, float]) -> TrainingError:
-    terms = {name: value for name, value in values.items() if name != "loss"}
+class _RunningShares:
+    """Adds up, over some batches of an epoch, each term's share of the gradient at the network's outputs."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Tensor]] = []
+
+    def add(self, shares: dict[str, Tensor]) -> None:
+        self.rows.append(shares)
+
+    def means(self) -> dict[str, float]:
+        return {f"share/{name}": float(torch.stack([row[name] for row in self.rows]).mean()) for name in self.rows[0]}
+
+
+def _not_finite(loss: Loss, step: int, terms: Mapping[str, float]) -> TrainingError:
     bad = [name for name, value in terms.items() if not math.isfinite(value)]
     shown = ", ".join(f"{name} = {value:.4g}" for name, value in terms.items())
     return TrainingError(
@@ -329,16 +356,21 @@ def _not_finite(loss: Loss, step: int, values: Mapping[str, float]) -> TrainingE
     )
 
 
-def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def _optimizer(model: nn.Module, loss: Loss, settings: TrainSettings) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p.requires_grad]}]
+    learned = list(loss.parameters())
+    if learned:
+        groups.append({"params": learned, "weight_decay": 0.0})  # decay would pull learned weights back to 1
     if settings.optimizer == "sgd":
         return torch.optim.SGD(
-            parameters, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
+            groups, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
         )
-    return torch.optim.AdamW(parameters, settings.lr, weight_decay=settings.weight_decay, fused=True)
+    return torch.optim.AdamW(groups, settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
-def _resume(folder: Path, model: nn.Module, optimizer: Any, scaler: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _resume(
+    folder: Path, model: nn.Module, loss: Loss, optimizer: Any, scaler: Any
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Bring everything to where the last finished epoch left it, and return the history and the best epoch so far."""
     path = folder / "last.safetensors"
     try:
@@ -346,6 +378,7 @@ def _resume(folder: Path, model: nn.Module, optimizer: Any, scaler: Any) -> tupl
     except DataError:
         return [], {"epoch": 0, "value": None}  # nothing usable: the run starts again and ends in the same weights
     restore_model(model, checkpoint.model, path)
+    restore_model(loss, checkpoint.loss, path)
     restore_optimizer(optimizer.optimizer, checkpoint.optimizer)
     if scaler is not None and checkpoint.facts["scaler"] is not None:
         scaler.load_state_dict(checkpoint.facts["scaler"])

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+from basrelief.errors import unknown_name
+
+Over = Literal["image", "batch"]
+"""What a loss averages or pools over: each image first and then the images, or all pixels of the batch together."""
+
+
+def check_over(over: str) -> None:
+    """Raise UsageError unless ``over`` is "image" or "batch"."""
+    if over not in ("image", "batch"):
+        raise unknown_name("value of over", over, ("image", "batch"))
 
 
 def known(values: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -31,3 +44,16 @@ def mean_over_images(values: Tensor, counted: Tensor) -> Tensor:
     weights = counted.to(values.dtype)
     kept = torch.where(counted, values, torch.zeros_like(values))
     return kept.sum() / weights.sum().clamp_min(1)
+
+
+def mean_of_pixels(values: Tensor, valid: Tensor | None, over: Over = "image") -> Tensor:
+    """Return the mean of pixel values (N, C, H, W): over each image's known pixels and then over the images that have
+    any, or (``over="batch"``) over all known pixels together. 0, still connected, where nothing is known.
+    """
+    check_over(over)
+    if valid is None:
+        return values.mean()  # images are of one size, so both means are the same
+    if over == "image":
+        return mean_over_images(*mean_per_image(values, valid))
+    values, weights = known(values, valid)
+    return values.sum() / weights.sum().clamp_min(1)

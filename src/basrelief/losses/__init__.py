@@ -2,36 +2,294 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from basrelief.losses.depth import berhu, gradient, silog, ssi
+from basrelief.losses.lovasz_extension import lovasz, lovasz_hinge
+from basrelief.losses.overlap import dice, focal_tversky, jaccard, log_cosh_dice, tversky
+from basrelief.losses.pixel import bce, cross_entropy, focal, pixel_dice
+from basrelief.losses.shape import boundary, cl_dice, hausdorff
+from basrelief.losses.spec import LossSpec
+from basrelief.losses.structure import ms_ssim, ssim
+from basrelief.losses.value import huber, l1, mse, rmse, smooth_l1
 
-from torch import Tensor
-
-from basrelief.losses.mask import bce, dice
-from basrelief.losses.structure import ssim
-from basrelief.losses.value import l1, mse, rmse
-
-
-class LossSpec(NamedTuple):
-    """A line of the table.
-
-    ``takes`` says whether the function wants logits or what the head's activation makes of them; ``targets`` which of
-    mask and depth it is for; ``pixelwise`` whether every pixel is pushed on its own, so that empty masks are learned.
-    """
-
-    function: Callable[..., Tensor]
-    takes: Literal["logits", "pred"]
-    targets: tuple[str, ...]
-    formula: str
-    summary: str
-    pixelwise: bool
-
+MASK, DEPTH, BOTH = ("mask",), ("depth",), ("mask", "depth")
 
 LOSSES: dict[str, LossSpec] = {
-    "bce": LossSpec(bce, "logits", ("mask",), "mean(softplus(x) - x*t)", "binary cross-entropy", True),
-    "dice": LossSpec(dice, "pred", ("mask",), "1 - (2*sum(p*t) + s) / (sum(p) + sum(t) + s)", "soft Dice", False),
-    "ssim": LossSpec(ssim, "pred", ("mask", "depth"), "1 - SSIM(p, t)", "structural similarity", False),
-    "mse": LossSpec(mse, "pred", ("mask", "depth"), "mean((p - t)^2)", "mean squared error", True),
-    "rmse": LossSpec(rmse, "pred", ("mask", "depth"), "sqrt(mean((p - t)^2))", "root mean squared error", True),
-    "l1": LossSpec(l1, "pred", ("mask", "depth"), "mean(|p - t|)", "mean absolute error", True),
+    # Masks, pixel by pixel
+    "bce": LossSpec(
+        bce,
+        "logits",
+        MASK,
+        "mean(softplus(x) - x*t)",
+        "binary cross-entropy",
+        "Good, Rational decisions, Journal of the Royal Statistical Society B 1952",
+        True,
+        {"smp": {}},
+    ),
+    "cross_entropy": LossSpec(
+        cross_entropy,
+        "logits",
+        MASK,
+        "-sum(w*t*log_softmax(x)) / sum(w*t)",
+        "cross-entropy over the classes",
+        "Bridle, Probabilistic interpretation of feedforward classification network outputs, 1990",
+        True,
+        {"smp": {}},
+        activation="softmax",
+    ),
+    "focal": LossSpec(
+        focal,
+        "logits",
+        MASK,
+        "mean(|t - sigmoid(x)|^gamma * bce(x, t))",
+        "focal loss",
+        "Lin, Goyal, Girshick, He and Dollar, Focal loss for dense object detection, ICCV 2017",
+        True,
+        {"smp": {}, "monai": {}, "kornia": {"alpha": 0.25}, "mmseg": {"alpha": 0.5}},
+    ),
+    "pixel_dice": LossSpec(
+        pixel_dice,
+        "pred",
+        MASK,
+        "mean(1 - (2*p*t + s) / (p + t + s))",
+        "Dice of every pixel",
+        "write-up D",
+        True,
+        {"D": {"clamp": False}},
+    ),
+    # Masks, by their overlap
+    "dice": LossSpec(
+        dice,
+        "pred",
+        MASK,
+        "1 - (2*sum(p*t) + s) / (sum(p) + sum(t) + s)",
+        "soft Dice",
+        "Milletari, Navab and Ahmadi, V-Net, 3DV 2016",
+        False,
+        {
+            "smp": {"over": "batch", "smooth": 0.0, "empty": "zero", "soft": "minimum"},
+            "monai": {},
+            "kornia": {"smooth": (0.0, 1e-8), "classes": "pooled"},
+            "mmseg": {"smooth": 1.0, "squared": True},
+            "ultralytics": {"over": "batch", "smooth": 1.0},
+            "A": {"over": "batch", "smooth": 1.0, "classes": "pooled"},
+            "C": {"smooth": (0.0, 1e-6)},
+        },
+    ),
+    "jaccard": LossSpec(
+        jaccard,
+        "pred",
+        MASK,
+        "1 - (sum(p*t) + s) / (sum(p) + sum(t) - sum(p*t) + s)",
+        "soft Jaccard (IoU)",
+        "Rahman and Wang, Optimizing intersection-over-union in deep neural networks, ISVC 2016",
+        False,
+        {
+            "smp": {"over": "batch", "smooth": 0.0, "empty": "zero", "soft": "minimum"},
+            "monai": {"smooth": 5e-6},
+        },
+    ),
+    "tversky": LossSpec(
+        tversky,
+        "pred",
+        MASK,
+        "1 - (TP + s) / (TP + alpha*FP + beta*FN + s)",
+        "Tversky",
+        "Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, MLMI 2017",
+        False,
+        {
+            "smp": {"over": "batch", "smooth": 0.0, "empty": "zero", "soft": "minimum"},
+            "monai": {},
+            "kornia": {"smooth": (0.0, 1e-8), "empty": "skip"},
+            "mmseg": {"smooth": 1.0},
+        },
+    ),
+    "focal_tversky": LossSpec(
+        focal_tversky,
+        "pred",
+        MASK,
+        "(1 - (TP + s) / (TP + alpha*FP + beta*FN + s))^gamma",
+        "focal Tversky",
+        "Abraham and Khan, A novel focal Tversky loss function with improved attention U-Net, ISBI 2019",
+        False,
+        {"smp": {"over": "batch", "smooth": 0.0, "empty": "zero", "soft": "minimum", "of_mean": True}},
+    ),
+    "log_cosh_dice": LossSpec(
+        log_cosh_dice,
+        "pred",
+        MASK,
+        "log(cosh(1 - (2*sum(p*t) + s) / (sum(p) + sum(t) + s)))",
+        "log-cosh of soft Dice",
+        "Jadon, A survey of loss functions for semantic segmentation, CIBCB 2020",
+        False,
+    ),
+    "lovasz": LossSpec(
+        lovasz,
+        "pred",
+        MASK,
+        "sum(e_i * (J_i - J_(i-1))), e = |t - p| in decreasing order, J_i Jaccard loss of the first i",
+        "Lovasz extension of Jaccard",
+        "Berman, Rannen Triki and Blaschko, The Lovasz-softmax loss, CVPR 2018",
+        False,
+        {"smp": {"over": "batch", "empty": "skip"}, "kornia": {}},
+    ),
+    "lovasz_hinge": LossSpec(
+        lovasz_hinge,
+        "logits",
+        MASK,
+        "lovasz of e = max(0, 1 - (2*t - 1)*x)",
+        "Lovasz hinge",
+        "Berman, Rannen Triki and Blaschko, The Lovasz-softmax loss, CVPR 2018",
+        False,
+        {"smp": {"over": "batch", "classes": "pooled"}, "kornia": {}},
+    ),
+    # Masks, by their shape
+    "boundary": LossSpec(
+        boundary,
+        "pred",
+        MASK,
+        "mean(d*(p - t)), d the signed distance to the border of t",
+        "boundary loss",
+        "Kervadec et al., Boundary loss for highly unbalanced segmentation, MIDL 2019",
+        False,
+    ),
+    "hausdorff": LossSpec(
+        hausdorff,
+        "pred",
+        MASK,
+        "mean((p - t)^2 * (d_p^alpha + d_t^alpha)), d the distances to the borders of p and t",
+        "Hausdorff loss by distance transforms",
+        "Karimi and Salcudean, Reducing the Hausdorff distance in medical image segmentation, IEEE TMI 2019",
+        False,
+        {"monai": {}},
+    ),
+    "cl_dice": LossSpec(
+        cl_dice,
+        "pred",
+        MASK,
+        "1 - 2*P*R/(P + R), P = (sum(S(p)*t) + s)/(sum(S(p)) + s), R = (sum(S(t)*p) + s)/(sum(S(t)) + s), S a skeleton",
+        "centreline Dice",
+        "Shit et al., clDice: a novel topology-preserving loss function, CVPR 2021",
+        False,
+        {"monai": {"classes": "pooled", "epsilon": 1e-4}},
+    ),
+    # Values
+    "mse": LossSpec(
+        mse,
+        "pred",
+        BOTH,
+        "mean((p - t)^2)",
+        "mean squared error",
+        "Gauss, Theory of the combination of observations least subject to errors, 1823",
+        True,
+        {"monai": {}, "torchmetrics": {}, "D": {}},
+    ),
+    "l1": LossSpec(
+        l1,
+        "pred",
+        BOTH,
+        "mean(|p - t|)",
+        "mean absolute error",
+        "Laplace, Memoir on the probability of the causes of events, 1774",
+        True,
+        {"monai": {}, "torchmetrics": {}, "D": {}},
+    ),
+    "rmse": LossSpec(
+        rmse,
+        "pred",
+        BOTH,
+        "sqrt(mean((p - t)^2) + epsilon)",
+        "root mean squared error",
+        "Eigen, Puhrsch and Fergus, Depth map prediction from a single image, NeurIPS 2014",
+        True,
+        {"monai": {}, "torchmetrics": {"over": "batch"}, "A": {"over": "batch", "epsilon": 1e-6}},
+    ),
+    "smooth_l1": LossSpec(
+        smooth_l1,
+        "pred",
+        BOTH,
+        "mean(e^2 / (2*beta) where e < beta, else e - beta/2), e = |p - t|",
+        "smooth L1",
+        "Girshick, Fast R-CNN, ICCV 2015",
+        True,
+    ),
+    # Depth
+    "huber": LossSpec(
+        huber,
+        "pred",
+        DEPTH,
+        "mean(e^2 / 2 where e < delta, else delta*(e - delta/2)), e = |p - t|",
+        "Huber's loss",
+        "Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 1964",
+        True,
+    ),
+    "berhu": LossSpec(
+        berhu,
+        "pred",
+        DEPTH,
+        "mean(e where e <= c, else (e^2 + c^2) / (2*c)), e = |p - t|, c = threshold*max(e)",
+        "reverse Huber loss",
+        "Laina et al., Deeper depth prediction with fully convolutional residual networks, 3DV 2016",
+        True,
+    ),
+    "silog": LossSpec(
+        silog,
+        "pred",
+        DEPTH,
+        "sqrt(mean(g^2) - lam*mean(g)^2), g = log(p) - log(t)",
+        "scale-invariant log error",
+        "Eigen, Puhrsch and Fergus, Depth map prediction from a single image, NeurIPS 2014",
+        False,
+        {
+            "mmseg": {"zero_unknown": True},
+            "depth_anything": {"over": "batch"},
+            "mde_toolbox": {"over": "batch", "lam": 0.85, "unbiased": True, "zero_unknown": True},
+        },
+    ),
+    "gradient": LossSpec(
+        gradient,
+        "pred",
+        DEPTH,
+        "sum over scales of mean(|difference of p - t between neighbours|)",
+        "multi-scale gradient matching",
+        "Li and Snavely, MegaDepth, CVPR 2018; Ranftl et al., Towards robust monocular depth estimation, TPAMI 2022",
+        False,
+    ),
+    "ssi": LossSpec(
+        ssi,
+        "pred",
+        DEPTH,
+        "min over scale and shift of mean((scale*p + shift - t)^2) / 2",
+        "scale-and-shift-invariant error",
+        "Ranftl et al., Towards robust monocular depth estimation, TPAMI 2022",
+        False,
+    ),
+    # Structure
+    "ssim": LossSpec(
+        ssim,
+        "pred",
+        BOTH,
+        "1 - mean((2*mp*mt + c1)*(2*cov + c2) / ((mp^2 + mt^2 + c1)*(vp + vt + c2)))",
+        "structural similarity",
+        "Wang, Bovik, Sheikh and Simoncelli, Image quality assessment, IEEE TIP 2004",
+        False,
+        {
+            "monai": {},
+            "pytorch_msssim": {},
+            "kornia": {"border": "reflect", "half": True},
+            "torchmetrics": {"border": "reflect"},
+            "skimage": {"window": 7, "kernel": "uniform", "sample_covariance": True},
+            "A": {},
+            "C": {"window": (5, 11), "border": "reflect", "half": True},
+        },
+    ),
+    "ms_ssim": LossSpec(
+        ms_ssim,
+        "pred",
+        BOTH,
+        "1 - SSIM_M^w_M * prod(mean(cs_j)^w_j for j < M)",
+        "multi-scale structural similarity",
+        "Wang, Simoncelli and Bovik, Multiscale structural similarity, Asilomar 2003",
+        False,
+        {"pytorch_msssim": {}},
+    ),
 }

@@ -1,147 +1,29 @@
-"""The loss language: ``2*rmse(depth) + bce(mask) + 2*dice(mask)``, read, printed and computed.
+"""The loss language: ``2*rmse(depth) + balance(bce(mask) + dice(mask))``, read.
 
-The text is parsed with Python's ``ast`` and never evaluated: numbers, + - * /, parentheses, and calls by name with a
-target and keyword options. What is read is a sum of weighted terms, so that is what is kept: printing it gives the
-canonical text, and reading that gives the same loss again.
+The text is parsed with Python's ``ast`` and never evaluated: numbers, + - * /, parentheses, and calls by name: of a
+loss with a target and keyword options, or of a wrapper with a sum and keyword options. What is read is a sum of
+weighted terms, so that is what is kept: printing it gives the canonical text, and reading that gives the same loss.
 """
 
 from __future__ import annotations
 
 import ast
-import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor
 
 from basrelief.batch import TARGETS
-from basrelief.errors import ExpressionError, UsageError, suggest, unknown_name
-from basrelief.losses import LOSSES, LossSpec
+from basrelief.errors import ExpressionError, UsageError, suggest
+from basrelief.losses import LOSSES
+from basrelief.losses.balance import WRAPPERS, Fixed
+from basrelief.losses.loss import Group, Loss, Term
+from basrelief.losses.options import Option, accepts, describe, options_of
+from basrelief.losses.spec import PACKAGES, LossSpec
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "sigmoid": torch.sigmoid,
-    "softmax": lambda logits: torch.softmax(logits, dim=1),
-    "identity": lambda logits: logits,
-    "softplus": torch.nn.functional.softplus,
-}
 LONGEST = 10_000  # characters; beyond this a text is a mistake, and Python's parser may run out of stack
 _SUMS = "A loss is a sum such as bce(mask) + 2*dice(mask)."
-
-
-@dataclass(frozen=True)
-class Term:
-    """One summand without its weight: a loss, the target it looks at, and its options in the order given."""
-
-    loss: str
-    target: str
-    options: tuple[tuple[str, Any], ...] = ()
-
-    def __str__(self) -> str:
-        options = "".join(f", {name}={value!r}" for name, value in self.options)
-        return f"{self.loss}({self.target}{options})"
-
-
-@dataclass(frozen=True)
-class LossValue:
-    """What a loss comes to on one batch.
-
-    Attributes
-    ----------
-    total
-        Scalar, connected to the logits.
-    terms
-        The terms' text -> its unweighted value, detached.
-    """
-
-    total: Tensor
-    terms: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A loss expression, ready to be called. Made by ``parse_loss``.
-
-    Attributes
-    ----------
-    terms
-        (weight, term) pairs in the order written; equal terms are merged.
-    """
-
-    terms: tuple[tuple[float, Term], ...]
-    specs: Mapping[str, LossSpec]
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """The targets it looks at, of "mask" and "depth"."""
-        return tuple(target for target in TARGETS if any(term.target == target for _, term in self.terms))
-
-    @property
-    def pixelwise(self) -> frozenset[str]:
-        """The targets that have a term which pushes every pixel, and so learns from empty masks too."""
-        return frozenset(term.target for _, term in self.terms if self.specs[term.loss].pixelwise)
-
-    def __str__(self) -> str:
-        text = ""
-        for weight, term in self.terms:
-            sign = "-" if weight < 0 else "+"
-            factor = "" if abs(weight) == 1 else f"{_number(abs(weight))}*"
-            text += f" {sign} {factor}{term}" if text else f"{'-' if weight < 0 else ''}{factor}{term}"
-        return text
-
-    def __call__(
-        self,
-        outputs: Mapping[str, Tensor],
-        targets: Mapping[str, Tensor],
-        *,
-        activations: Mapping[str, str] | None = None,
-    ) -> LossValue:
-        """Compute the loss of a batch.
-
-        Parameters
-        ----------
-        outputs
-            The network's logits: "mask" (N, K, H, W), "depth" (N, 1, H, W). Computed in at least float32.
-        targets
-            "mask" and "depth" of the same shapes, and optionally "mask_valid" and "depth_valid", bool (N, 1, H, W);
-            a ``Batch`` is such a mapping.
-        activations
-            Head -> one of ``ACTIVATIONS``; sigmoid where not given.
-
-        Raises
-        ------
-        UsageError
-            When a plane that a term needs is missing or has another shape.
-        """
-        values: dict[str, Tensor] = {}
-        total: Tensor | None = None
-        logits: dict[str, Tensor] = {}
-        preds: dict[str, Tensor] = {}
-        for head in self.targets:
-            logits[head] = _at_least_float32(_plane(outputs, head, "the network's outputs"))
-            preds[head] = ACTIVATIONS[(activations or {}).get(head, "sigmoid")](logits[head])
-        for weight, term in self.terms:
-            spec = self.specs[term.loss]
-            target = _plane(targets, term.target, "the batch").to(logits[term.target].dtype)
-            if target.shape != logits[term.target].shape:
-                raise UsageError(
-                    f"{term}: the network gives {tuple(logits[term.target].shape)}, the target has "
-                    f"{tuple(target.shape)}; both must be (N, channels, height, width) alike."
-                )
-            valid = targets.get(f"{term.target}_valid")
-            options = dict(term.options)
-            if valid is not None and _takes_valid(spec.function):
-                options["valid"] = valid
-            given = logits if spec.takes == "logits" else preds
-            value = spec.function(given[term.target], target, **options)
-            if value.ndim:
-                raise UsageError(f"{term} gives a tensor of shape {tuple(value.shape)}; a loss is a single number.")
-            values[str(term)] = value.detach()
-            total = weight * value if total is None else total + weight * value
-        assert total is not None, "the parser admits no empty sum"
-        return LossValue(total, values)
 
 
 def parse_loss(text: str, *, losses: Mapping[str, Callable[..., Tensor]] | None = None) -> Loss:
@@ -151,7 +33,8 @@ def parse_loss(text: str, *, losses: Mapping[str, Callable[..., Tensor]] | None 
     ----------
     text
         Such as ``"2*rmse(depth) + bce(mask) + ssim(mask, window=7)"``. A term may stand without its target where
-        the loss is for one target only (``dice`` alone is ``dice(mask)``).
+        the loss is for one target only (``dice`` alone is ``dice(mask)``). ``like="monai"`` as an option takes that
+        package's definition. ``balance(…)``, ``uncertainty(…)`` and ``dwa(…)`` around a sum set its weights.
     losses
         Functions of your own by name, called as ``fn(pred, target, **options)``, with ``valid=`` too where they have
         such a parameter; they return a scalar. They may be used on either target.
@@ -170,7 +53,10 @@ def parse_loss(text: str, *, losses: Mapping[str, Callable[..., Tensor]] | None 
     for name, function in (losses or {}).items():
         if not name.isidentifier():
             raise UsageError(f"A loss's name must be one word of letters, digits and _, not {name!r}.")
-        specs[name] = LossSpec(function, "pred", TARGETS, "", (function.__doc__ or name).strip().split("\n")[0], True)
+        if name in WRAPPERS:
+            raise UsageError(f"A loss cannot be called {name!r}, which is a wrapper of the loss language.")
+        summary = (function.__doc__ or name).strip().split("\n")[0]
+        specs[name] = LossSpec(function, "pred", TARGETS, "", summary, "", True)
     return _Reader(text, specs).read()
 
 
@@ -195,17 +81,44 @@ class _Reader:
         except (ValueError, RecursionError, MemoryError):
             raise ExpressionError(f"The loss {self.text[:80]!r} cannot be read. {_SUMS}") from None
         try:
-            merged: dict[Term, float] = {}
-            for weight, term in self._sum(tree):
-                merged[term] = merged.get(term, 0.0) + weight
+            groups = self._groups(tree)
         except RecursionError:
             raise ExpressionError("The loss is nested too deeply to be read.") from None
-        for term, weight in merged.items():
-            if weight == 0 or not math.isfinite(weight):
-                raise ExpressionError(f"{term} has the weight {weight:g} in {self.text!r}; leave it out or mend it.")
-        return Loss(tuple((weight, term) for term, weight in merged.items()), self.specs)
+        weightings = []
+        for group in groups:
+            weights = [weight for weight, _ in group.terms]
+            if group.wrapper is None:
+                weightings.append(Fixed(weights))
+            else:
+                weightings.append(WRAPPERS[group.wrapper].weighting(weights, **dict(group.options)))
+        return Loss(groups, self.specs, weightings)
 
-    def _sum(self, node: ast.expr) -> list[tuple[float, Term]]:
+    def _groups(self, tree: ast.expr) -> list[Group]:
+        """Return the sum with equal terms merged, the unwrapped ones in one group where the first of them stood."""
+        plain: dict[Term, float] = {}
+        scales: dict[Group | None, float] = {}
+        for weight, part in self._sum(tree):
+            if isinstance(part, Term):
+                plain[part] = plain.get(part, 0.0) + weight
+                scales.setdefault(None, 1.0)
+            else:
+                scales[part] = scales.get(part, 0.0) + weight
+        groups = []
+        for group, scale in scales.items():
+            if group is None:
+                self._check_weights(plain)
+                groups.append(Group(tuple((weight, term) for term, weight in plain.items())))
+            else:
+                self._check_weights({group: scale})
+                groups.append(Group(group.terms, group.wrapper, group.options, scale))
+        return groups
+
+    def _check_weights(self, weights: Mapping[Any, float]) -> None:
+        for part, weight in weights.items():
+            if weight == 0 or not math.isfinite(weight):
+                raise ExpressionError(f"{part} has the weight {weight:g} in {self.text!r}; leave it out or mend it.")
+
+    def _sum(self, node: ast.expr) -> list[tuple[float, Term | Group]]:
         match node:
             case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
                 sign = -1.0 if isinstance(op, ast.Sub) else 1.0
@@ -226,6 +139,8 @@ class _Reader:
                 return [(-weight, term) for weight, term in self._sum(operand)]
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
                 return self._sum(operand)
+            case ast.Call(func=ast.Name(id=name)) if name in WRAPPERS:
+                return [(1.0, self._wrapped(name, node))]
             case ast.Call(func=ast.Name(id=name)):
                 return [(1.0, self._term(name, node))]
             case ast.Name(id=name):
@@ -258,6 +173,28 @@ class _Reader:
                 return a / b if isinstance(op, ast.Div) else steps[type(op)]
         return None
 
+    def _wrapped(self, name: str, call: ast.Call) -> Group:
+        if len(call.args) != 1:
+            self._fail_at(f"should hold one sum, as in {name}(bce(mask) + dice(mask)); options follow by name", call)
+        merged: dict[Term, float] = {}
+        for weight, part in self._sum(call.args[0]):
+            if isinstance(part, Group):
+                self._fail_at(f"holds {part.wrapper}(…); wrappers stand beside each other, not inside", call)
+            merged[part] = merged.get(part, 0.0) + weight
+        for term, weight in merged.items():
+            if not (weight > 0 and math.isfinite(weight)):
+                self._fail_at(f"gives {term} the weight {weight:g}; inside {name} weights must be above 0", call)
+        if len(merged) < 2:
+            self._fail_at("weighs terms against each other, so it needs at least two", call)
+        known = options_of(WRAPPERS[name].weighting, skip=1)
+        options = tuple(self._option(name, known, keyword) for keyword in call.keywords)
+        terms = tuple((weight, term) for term, weight in merged.items())
+        try:
+            WRAPPERS[name].weighting([weight for weight, _ in terms], **dict(options))
+        except UsageError as error:
+            self._fail_at(f"cannot be: {str(error).removeprefix(f'{name}: ')}", call)
+        return Group(terms, name, options)
+
     def _bare_term(self, name: str, node: ast.expr) -> Term:
         spec = self._spec(name, node)
         if len(spec.targets) > 1:
@@ -278,10 +215,13 @@ class _Reader:
         if target not in spec.targets:
             others = sorted(other for other, line in self.specs.items() if target in line.targets)
             self._fail_at(f"is not for {target}. Losses for {target}: {', '.join(others)}", call.func)
-        return Term(name, target, tuple(self._option(name, spec, keyword) for keyword in call.keywords))
+        known = options_of(spec.function)
+        if spec.like:
+            known["like"] = Option(None, str)
+        options = [self._option(name, known, keyword) for keyword in call.keywords]
+        return Term(name, target, tuple(options))
 
-    def _option(self, name: str, spec: LossSpec, keyword: ast.keyword) -> tuple[str, Any]:
-        known = _options(spec.function)
+    def _option(self, name: str, known: Mapping[str, Option], keyword: ast.keyword) -> tuple[str, Any]:
         if keyword.arg is None or keyword.arg not in known:
             word = keyword.arg or "**"
             listed = ", ".join(known) or "none"
@@ -292,18 +232,30 @@ class _Reader:
             )
         try:
             value = ast.literal_eval(keyword.value)
-            hash(value if not isinstance(value, list) else tuple(value))
+            value = tuple(value) if isinstance(value, list) else value
+            hash(value)
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             self._fail_at("should be a number, a text in quotes, True, False or a list of such", keyword.value)
-        default = known[keyword.arg]
-        wants_number = isinstance(default, int | float) and not isinstance(default, bool)
-        if wants_number and (isinstance(value, bool) or not isinstance(value, int | float)):
-            self._fail_at(f"should be a number, such as {default!r}", keyword.value)
-        return keyword.arg, tuple(value) if isinstance(value, list) else value
+        if keyword.arg == "like" and name in self.specs and self.specs[name].like:
+            return keyword.arg, self._definition(name, value, keyword.value)
+        if not accepts(known[keyword.arg].kind, value):
+            self._fail_at(f"should be {describe(known[keyword.arg].kind)}", keyword.value)
+        return keyword.arg, value
+
+    def _definition(self, name: str, value: Any, node: ast.expr) -> str:
+        likes = self.specs[name].like
+        word = PACKAGES.get(value, value) if isinstance(value, str) else value
+        if word not in likes:
+            near = suggest(str(value), likes)
+            self._fail_at(f"is no definition of {name} that is known.{near} Known: {', '.join(sorted(likes))}", node)
+        return str(word)
 
     def _spec(self, name: str, node: ast.expr) -> LossSpec:
         if name not in self.specs:
-            self._fail_at(f"is not a loss.{suggest(name, self.specs)} Known: {', '.join(sorted(self.specs))}", node)
+            if name in WRAPPERS:
+                self._fail_at(f"wraps a sum, as in {name}(bce(mask) + dice(mask))", node)
+            near = suggest(name, [*self.specs, *WRAPPERS])
+            self._fail_at(f"is not a loss.{near} Known: {', '.join(sorted(self.specs))}", node)
         return self.specs[name]
 
     def _fail_at(self, problem: str, node: ast.expr) -> NoReturn:
@@ -321,36 +273,3 @@ class _Reader:
         line = ("…" if window else "") + self.text[window : window + 110]
         caret = " " * (start - window + (1 if window else 0)) + "^" * max(1, min(end - start, 50))
         raise ExpressionError(f"In the loss expression, {shown!r} {problem.rstrip('.')}.\n    {line}\n    {caret}")
-
-
-def check_activation(head: str, name: str) -> None:
-    """Raise UsageError unless ``head`` is a target and ``name`` one of ``ACTIVATIONS``."""
-    if head not in TARGETS:
-        raise unknown_name("head", head, TARGETS)
-    if name not in ACTIVATIONS:
-        raise unknown_name("activation", name, ACTIVATIONS)
-
-
-def _options(function: Callable[..., Tensor]) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in list(parameters)[2:] if p.name != "valid" and p.kind != p.VAR_KEYWORD}
-
-
-def _takes_valid(function: Callable[..., Tensor]) -> bool:
-    return "valid" in inspect.signature(function).parameters
-
-
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-
-
-def _plane(planes: Mapping[str, Tensor], name: str, where: str) -> Tensor:
-    if name not in planes:
-        raise UsageError(
-            f"The loss needs {name!r}, which {where} do not have; there are: {', '.join(planes) or 'none'}."
-        )
-    return planes[name]
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)

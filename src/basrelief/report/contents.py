@@ -11,12 +11,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class MetricFacts:
-    """How a metric is to be read: ``higher_is_better``, its unit ("" for a share) and what it is, in a sentence."""
+    """How a metric is to be read: ``higher_is_better``, its unit ("" for a share) and what it is, in a sentence.
+
+    The ``main`` ones and the primary one are in the first table and have curves; the others have a table of their own.
+    """
 
     name: str
     higher_is_better: bool
     unit: str
     meaning: str
+    main: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,20 @@ class Curve:
     metric: str
     epochs: Sequence[int]
     values: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class TermCurve:
+    """One term of one loss by epoch on the training batches, the mean over seeds.
+
+    ``values`` are unweighted; ``shares`` are of the gradient at the network's outputs, in [0, 1].
+    """
+
+    loss: str
+    term: str
+    values: Sequence[float]
+    weights: Sequence[float]
+    shares: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -87,6 +105,7 @@ class StudyContents:
     losses: Sequence[LossRow]
     curves: Sequence[Curve]
     pictures: Pictures | None
+    terms: Sequence[TermCurve] = ()
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()

@@ -11,7 +11,9 @@ from basrelief.report.tables import (
     describe_metric,
     describe_outcome,
     format_losses,
+    format_more,
     format_pairs,
+    order_losses,
     order_metrics,
     primary_facts,
 )
@@ -44,6 +46,9 @@ def render_markdown(contents: StudyContents) -> str:
     pairs = _pairs(contents)
     if pairs:
         parts += [f"## Paired differences in {_text(describe_metric(primary_facts(contents)))}", pairs]
+    more = _more(contents)
+    if more:
+        parts += ["## More metrics", more]
     for heading, rows in (("Data", contents.data), ("Cost", contents.cost), ("Environment", contents.environment)):
         if rows:
             parts += [f"## {heading}", _rows((heading, ""), rows)]
@@ -74,6 +79,15 @@ def _losses(contents: StudyContents) -> str:
     for name, baseline in baselines:
         body.append([f"baseline: {_text(name)}", *(_score(score) for score in baseline), *[NOTHING] * 4])
     return _table([_text(cell) for cell in header], body)
+
+
+def _more(contents: StudyContents) -> str:
+    rows = format_more(contents)
+    if not rows:
+        return ""
+    header = ["Metric", *(_code(row.name) for _, row in order_losses(contents))]
+    header += [f"baseline: {_text(name)}" for name in contents.baselines]
+    return _table(header, [[_text(describe_metric(facts)), *map(_score, scores)] for facts, scores in rows])
 
 
 def _pairs(contents: StudyContents) -> str:

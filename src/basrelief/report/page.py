@@ -13,12 +13,14 @@ from basrelief.report.tables import (
     NOTHING,
     describe_outcome,
     format_losses,
+    format_more,
     format_pairs,
     order_losses,
     order_metrics,
     primary_facts,
     shorten,
 )
+from basrelief.report.terms import HEIGHT, WIDTH, format_terms
 
 # The markers of the curves in a box of 10 by 10 around the origin, in the order of plots.MARKERS.
 MARKER_PATHS = (
@@ -65,10 +67,13 @@ def render_study(contents: StudyContents) -> str:
         primary_target=primary.name.partition("/")[0],
         level=_level(contents),
         metrics=order_metrics(contents),
+        more=format_more(contents),
         lines=lines,
         baselines=baselines,
         failures=[(row.name, failure) for row in contents.losses for failure in row.failures],
         forest=format_pairs(contents),
+        terms=format_terms(contents),
+        spark=(WIDTH, HEIGHT),
         figures=figures,
         figures_json=Markup(_to_json([{"data": one["data"], "layout": one["layout"]} for one in figures])),
         wall=wall,

@@ -23,7 +23,7 @@ Figure = dict[str, Any]
 
 
 def draw_curves(contents: StudyContents) -> list[Figure]:
-    """Return one figure a metric: the mean over seeds of each loss, and a band from the least to the greatest seed.
+    """Return one figure a metric of the first table: the mean over seeds of each loss, and a band over the seeds.
 
     Returns
     -------
@@ -34,11 +34,10 @@ def draw_curves(contents: StudyContents) -> list[Figure]:
     for curve in contents.curves:
         by_metric[curve.metric].append(curve)
     facts = {one.name: one for one in order_metrics(contents)}
-    names = [name for name in facts if name in by_metric] + [name for name in by_metric if name not in facts]
-    return [_draw_metric(name, by_metric[name], facts.get(name), contents) for name in names]
+    return [_draw_metric(name, by_metric[name], facts[name], contents) for name in facts if name in by_metric]
 
 
-def _draw_metric(name: str, curves: Sequence[Curve], facts: MetricFacts | None, contents: StudyContents) -> Figure:
+def _draw_metric(name: str, curves: Sequence[Curve], facts: MetricFacts, contents: StudyContents) -> Figure:
     values = [finite(value) for curve in curves for value in curve.values]
     decimals = decimals_for(values)
     data: list[dict[str, Any]] = []
@@ -64,7 +63,7 @@ def _draw_metric(name: str, curves: Sequence[Curve], facts: MetricFacts | None, 
         "shapes": shapes,
         "annotations": annotations,
     }
-    description = describe_metric(facts) if facts else name
+    description = describe_metric(facts)
     return {"metric": name, "description": description, "primary": is_primary, "data": data, "layout": layout}
 
 

@@ -123,9 +123,15 @@ def primary_facts(contents: StudyContents) -> MetricFacts:
 
 
 def order_metrics(contents: StudyContents) -> list[MetricFacts]:
-    """Return the metrics with the primary one first."""
+    """Return the metrics of the first table: the primary one, then the other main ones."""
     primary = primary_facts(contents)
-    return [primary, *(facts for facts in contents.metrics if facts.name != primary.name)]
+    return [primary, *(facts for facts in contents.metrics if facts.main and facts.name != primary.name)]
+
+
+def more_metrics(contents: StudyContents) -> list[MetricFacts]:
+    """Return the metrics that are not in the first table."""
+    primary = primary_facts(contents)
+    return [facts for facts in contents.metrics if not facts.main and facts.name != primary.name]
 
 
 def order_losses(contents: StudyContents) -> list[tuple[int, LossRow]]:
@@ -150,12 +156,7 @@ def describe_metric(facts: MetricFacts) -> str:
 def format_losses(contents: StudyContents) -> tuple[list[LossLine], list[tuple[str, list[Score]]]]:
     """Return the rows of the losses, best first, and those of the baselines, one score a metric of `order_metrics`."""
     metrics = order_metrics(contents)
-    decimals: dict[str, int] = {}
-    for facts in metrics:
-        means = [finite(row.scores.get(facts.name, (None,))[0]) for row in contents.losses]
-        means += [finite(scores.get(facts.name)) for scores in contents.baselines.values()]
-        decimals[facts.name] = decimals_for(means)
-
+    decimals = {facts.name: _decimals(contents, facts.name) for facts in metrics}
     lines = [
         LossLine(
             index=index,
@@ -176,6 +177,21 @@ def format_losses(contents: StudyContents) -> tuple[list[LossLine], list[tuple[s
         for name, scores in contents.baselines.items()
     ]
     return lines, baselines
+
+
+def format_more(contents: StudyContents) -> list[tuple[MetricFacts, list[Score]]]:
+    """Return the rows of the further metrics: one score a loss of `order_losses`, then one a baseline.
+
+    Metrics that no loss has a score for are left out.
+    """
+    rows = []
+    for facts in more_metrics(contents):
+        decimals = _decimals(contents, facts.name)
+        scores = [_format_score(row.scores.get(facts.name), decimals) for _, row in order_losses(contents)]
+        if any(score.mean != NOTHING for score in scores):
+            baselines = (finite(known.get(facts.name)) for known in contents.baselines.values())
+            rows.append((facts, scores + [Score(format_number(value, decimals)) for value in baselines]))
+    return rows
 
 
 def format_pairs(contents: StudyContents) -> Forest | None:
@@ -224,6 +240,11 @@ def describe_outcome(contents: StudyContents) -> tuple[str, str]:
     if all(pair.get("decision") == "equal" for pair in pairs):
         return "equal", "Practically equal"
     return "undecided", "Undecided"
+
+
+def _decimals(contents: StudyContents, metric: str) -> int:
+    means = [finite(row.scores.get(metric, (None,))[0]) for row in contents.losses]
+    return decimals_for(means + [finite(scores.get(metric)) for scores in contents.baselines.values()])
 
 
 def _format_score(score: Sequence[float | None] | None, decimals: int) -> Score:

@@ -15,10 +15,10 @@ from basrelief.batch import TARGETS
 from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings
 from basrelief.data.source import Entry, Source
 from basrelief.data.splits import spread_out
-from basrelief.engine.evaluate import SMALLEST_FOR_SSIM
 from basrelief.engine.machine import Machine, choose_machine
 from basrelief.errors import BasreliefError, DataError, UsageError
-from basrelief.losses.expression import Loss, check_activation, parse_loss
+from basrelief.losses.expression import parse_loss
+from basrelief.losses.loss import Loss, check_activation
 from basrelief.metrics import check_metric, default_metric
 from basrelief.models import MODELS, create_model, parse_model
 
@@ -167,8 +167,7 @@ def _complete(
     if resolution is None:
         resolution = _resolution(source, entries)
         said.append(f"Resolution: {resolution[0]}x{resolution[1]} (height x width).")
-    if metric.endswith("/ssim") and min(resolution) < SMALLEST_FOR_SSIM:
-        raise UsageError(f"The metric {metric!r} needs at least {SMALLEST_FOR_SSIM} px a side, not {resolution}.")
+    check_metric(metric, heads, source.classes, resolution)
     epochs = train.epochs
     if epochs is None:
         training = max(1, round(0.7 * len(entries)))
@@ -211,10 +210,15 @@ def _check_fits(loss: Loss, source: Source, train: TrainSettings) -> None:
     assert train.metric is not None
     assert train.resolution is not None
     for _, term in loss.terms:
-        if loss.specs[term.loss].takes == "logits" and train.activation.get(term.target, "sigmoid") != "sigmoid":
+        spec, chosen = loss.specs[term.loss], train.activation.get(term.target, "sigmoid")
+        if spec.takes == "logits" and chosen != spec.activation:
             raise UsageError(
-                f"{term} computes the sigmoid itself, so it does not go with --activation "
-                f"{term.target}={train.activation[term.target]}. Leave one of the two out."
+                f"{term} computes the {spec.activation} itself, so its head must have that activation, not {chosen}: "
+                + (
+                    f"use --activation {term.target}={spec.activation}, with losses that go with it."
+                    if spec.activation != "sigmoid"
+                    else f"leave --activation {term.target}={chosen} out, or that loss."
+                )
             )
     if train.metric.split("/")[0] not in loss.targets:
         raise UsageError(

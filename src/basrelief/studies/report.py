@@ -17,7 +17,7 @@ from basrelief.engine.machine import Machine, device_name
 from basrelief.errors import DataError
 from basrelief.files import read_json
 from basrelief.metrics import metric_spec
-from basrelief.report.contents import Curve, LossRow, MetricFacts, Pictures, StudyContents
+from basrelief.report.contents import Curve, LossRow, MetricFacts, Pictures, StudyContents, TermCurve
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import PLAN, Prepared
 from basrelief.studies.results import StudyResults, loss_interval
@@ -33,7 +33,8 @@ def study_contents(
     finished = [trial for trial in results.trials if (trial.name, trial.seed) in results.runs]
     metrics = [name for name in results.scores.columns if "/" in name]
     curves = [curve for trial in finished for curve in _curves(folder, trial)]
-    pooled = [name for name in dict.fromkeys(curve.metric for curve in curves) if name not in metrics]
+    scored = dict.fromkeys(name for run in results.runs.values() for name in run["metrics"])
+    pooled = [name for name in scored if name not in metrics]
     return StudyContents(
         title=f"Which loss for {facts.location.rstrip('/').rsplit('/', 1)[-1]}?",
         verdict=verdict,
@@ -41,6 +42,7 @@ def study_contents(
         losses=[_row(results, name, metrics, pooled) for name in plan.losses],
         curves=curves,
         pictures=_pictures(folder, prepared, results, finished),
+        terms=[curve for name in plan.losses for curve in _terms(folder, finished, name)],
         baselines=results.baselines,
         warnings=verdict["warnings"],
         notes=[*facts.notes, *plan.said, *prepared.split.notes],
@@ -54,7 +56,7 @@ def study_contents(
 
 def _metric(name: str, classes: tuple[str, ...], unit: str) -> MetricFacts:
     spec = metric_spec(name, classes)
-    return MetricFacts(name, spec.higher_is_better, unit if spec.in_unit else "", spec.meaning)
+    return MetricFacts(name, spec.higher_is_better, unit if spec.in_unit else "", spec.meaning, spec.main)
 
 
 def _row(results: StudyResults, name: str, metrics: list[str], pooled: list[str]) -> LossRow:
@@ -79,20 +81,38 @@ def _row(results: StudyResults, name: str, metrics: list[str], pooled: list[str]
     )
 
 
-def _curves(folder: Path, trial: Trial) -> list[Curve]:
+def _history(folder: Path, trial: Trial) -> pl.DataFrame:
     path = folder / "trials" / trial.folder / "history.csv"
     try:
-        history = pl.read_csv(path, infer_schema_length=None)
+        return pl.read_csv(path, infer_schema_length=None)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"{path} is missing or damaged ({str(error).splitlines()[0]}). Remove {path.parent} and run the study "
             "again."
         ) from None
+
+
+def _curves(folder: Path, trial: Trial) -> list[Curve]:
+    history = _history(folder, trial)
     return [
         Curve(trial.name, trial.seed, name.removeprefix("val/"), history["epoch"].to_list(), history[name].to_list())
         for name in history.columns
         if name.startswith("val/")
     ]
+
+
+def _terms(folder: Path, finished: list[Trial], loss: str) -> list[TermCurve]:
+    """Return the terms of a loss by epoch, as far as all its finished seeds came."""
+    histories = [_history(folder, trial) for trial in finished if trial.name == loss]
+    length = min((len(history) for history in histories), default=0)
+    columns = histories[0].columns if length else []
+    names = [name.removeprefix("weight/") for name in columns if name.startswith("weight/")]
+
+    def mean(column: str) -> list[float]:
+        rows = [history[column].cast(pl.Float64).to_numpy()[:length] for history in histories]
+        return [float(value) for value in np.mean(rows, axis=0)]
+
+    return [TermCurve(loss, name, *(mean(f"{kind}/{name}") for kind in ("train", "weight", "share"))) for name in names]
 
 
 def _pictures(folder: Path, prepared: Prepared, results: StudyResults, finished: list[Trial]) -> Pictures | None:

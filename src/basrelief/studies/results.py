@@ -12,6 +12,7 @@ import polars as pl
 
 from basrelief.engine.baseline import MEAN_BASELINE, mean_baseline
 from basrelief.errors import DataError
+from basrelief.metrics import alignments_of
 from basrelief.statistics import Interval, mean_interval, paired_interval
 from basrelief.studies.plan import StudyPlan, Trial
 from basrelief.studies.prepare import Prepared
@@ -68,7 +69,6 @@ def collect(folder: Path, prepared: Prepared) -> StudyResults:
         elif outcome is not None:
             runs[trial.name, trial.seed] = outcome
             frame = _read_scores(place)
-            frame = frame.select([name for name in frame.columns if not name.startswith("_")])
             frame = frame.with_columns(
                 loss=pl.lit(trial.name),
                 seed=pl.lit(trial.seed, pl.Int64),
@@ -77,7 +77,8 @@ def collect(folder: Path, prepared: Prepared) -> StudyResults:
             first = ["loss", "seed", "split", "id", "group", "row"]
             frames.append(frame.select(first + [name for name in frame.columns if name not in first]))
     scores = pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
-    baselines = {MEAN_BASELINE: mean_baseline(prepared.store, prepared.split, plan.heads)}
+    align = alignments_of(plan.train.metric)
+    baselines = {MEAN_BASELINE: mean_baseline(prepared.store, prepared.split, plan.heads, align=align)}
     empty = prepared.store.facts.empty_masks / prepared.store.facts.count
     return StudyResults(plan, tuple(trials), runs, failures, scores, baselines, empty)
 

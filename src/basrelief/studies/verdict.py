@@ -13,7 +13,7 @@ import polars as pl
 from basrelief.engine.baseline import MEAN_BASELINE
 from basrelief.files import write_atomic, write_json
 from basrelief.losses.expression import parse_loss
-from basrelief.metrics import METRICS, higher_is_better
+from basrelief.metrics import DEFINITIONS_VERSION, METRICS, higher_is_better, is_in_unit
 from basrelief.statistics import Interval, decide, failure_bound, holm, more_seeds
 from basrelief.studies.results import StudyResults, compare, loss_interval, score_matrix
 
@@ -22,6 +22,7 @@ ERROR_MARGIN = 0.01  # likewise for errors, as a share of the better mean
 FEW_SEEDS = 3
 FEW_GROUPS = 5
 MANY_EMPTY = 0.1  # share of masks
+NAMED = 4  # metrics that a sentence names, before it counts the rest
 
 
 def verdict(results: StudyResults) -> dict[str, Any]:
@@ -57,6 +58,7 @@ def verdict(results: StudyResults) -> dict[str, Any]:
         "level": 0.95,
         "baselines": results.baselines,
         "warnings": warnings(results),
+        "definitions": DEFINITIONS_VERSION,
     }
 
 
@@ -165,7 +167,7 @@ def _other_metrics(results: StudyResults, winner: str | None) -> str:
         found = _decide(results, metric)["winner"]
         if found is not None and found != winner:
             other.setdefault(found, []).append(metric)
-    parts = [f"by {' and '.join(names)} it would be {name}" for name, names in other.items()]
+    parts = [f"by {_some(names)} it would be {name}" for name, names in other.items()]
     return f" Judged otherwise the answer changes: {'; '.join(parts)}." if parts else ""
 
 
@@ -285,7 +287,7 @@ def _margin(results: StudyResults, losses: Sequence[str], metric: str) -> float:
 
 def _value(results: StudyResults, value: float, metric: str) -> str:
     first = next(iter(results.runs.values()), {})
-    unit = first.get("depth_unit") if metric in METRICS and METRICS[metric].in_unit else ""
+    unit = first.get("depth_unit") if is_in_unit(metric) else ""
     return f"{value:.3g} {unit}".strip() if unit else f"{value:.3f}"
 
 
@@ -305,6 +307,12 @@ def _listed(shown: Mapping[str, str]) -> str:
 
 def _names(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return the first names, and how many there are besides."""
+    shown = list(names[:NAMED]) if len(names) > NAMED + 1 else list(names)
+    return _names(shown if len(shown) == len(names) else [*shown, f"{len(names) - len(shown)} more metrics"])
 
 
 def write_results(folder: Path, results: StudyResults) -> dict[str, Any]:

@@ -1,0 +1,167 @@
+"""What there is, from the tables themselves: for ``basrelief list``, and as pages of the documentation."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from basrelief.data import FORMATS
+from basrelief.errors import UsageError
+from basrelief.losses import LOSSES
+from basrelief.losses.balance import WRAPPERS
+from basrelief.losses.options import describe, options_of
+from basrelief.losses.spec import LossSpec
+from basrelief.metrics import METRICS
+from basrelief.models import MODELS
+
+KINDS = ("losses", "metrics", "models", "formats")
+SHORT = ("name", "targets", "better", "unit", "parameters", "formula", "summary")  # what a terminal shows of a line
+
+
+def table(kind: str) -> list[dict[str, Any]]:
+    """Return the lines of a table: losses (with the wrappers that weigh them), metrics, models or formats."""
+    if kind == "losses":
+        return [*map(_loss, LOSSES), *map(_wrapper, WRAPPERS)]
+    if kind == "metrics":
+        return [_metric(name) for name in METRICS]
+    if kind == "models":
+        return [
+            {"name": name, "targets": list(spec.targets), "parameters": spec.parameters, "summary": spec.summary}
+            for name, spec in MODELS.items()
+        ]
+    if kind == "formats":
+        return [{"name": name, "summary": spec.summary} for name, spec in FORMATS.items()]
+    raise UsageError(f"Cannot list {kind!r}: use {', '.join(KINDS[:-1])} or {KINDS[-1]}.")
+
+
+def losses_page() -> str:
+    """Return ``docs/losses.md``."""
+    lines = [
+        "# Losses",
+        "",
+        "Made from the tables in the code by `python docs/pages.py`; `basrelief list losses --json` gives the same.",
+        "",
+        "A loss is a sum of terms, each a loss of this page on a target, times a number:",
+        "`2*rmse(depth) + bce(mask) + 2*dice(mask)`. In the formulas p is the prediction after the head's activation,",
+        "x the logit before it, t the truth. Every loss looks at each image's known pixels first and then takes the",
+        'mean over the images, unless it says otherwise or `over="batch"` pools the batch; computes in at least',
+        "float32; and leaves unknown pixels out, in value and gradient.",
+        "",
+        'Packages define losses of one name differently. `like="monai"` takes that package\'s definition; the options',
+        "it stands for are listed, and an option written beside it wins. Tests compare each with the package itself.",
+        "",
+        "| loss | for | formula | |",
+        "|---|---|---|---|",
+    ]
+    for name, spec in LOSSES.items():
+        anchor = f"[{name}](#{name})"
+        lines.append(f"| {anchor} | {', '.join(spec.targets)} | `{_cell(spec.formula)}` | {_cell(spec.summary)} |")
+    for name, wrapper in WRAPPERS.items():
+        lines.append(f"| [{name}](#{name}) | a sum | `{_cell(wrapper.formula)}` | {_cell(wrapper.summary)} |")
+    for line in table("losses"):
+        lines += ["", f"## {line['name']}", "", line["definition"], "", f"`{line['formula']}`", ""]
+        lines.append(f"Source: {line['source']}.")
+        if line["options"]:
+            lines += ["", "| option | default | takes | meaning |", "|---|---|---|---|"]
+            for option, facts in line["options"].items():
+                cells = (f"`{option}`", f"`{facts['default']!r}`", facts["takes"], facts["meaning"])
+                lines.append(f"| {' | '.join(map(_cell, cells))} |")
+        if line.get("like"):
+            lines += ["", "| `like=` | the same as |", "|---|---|"]
+            for package, options in line["like"].items():
+                given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "our definition"
+                lines.append(f'| `"{package}"` | `{given}` |' if options else f'| `"{package}"` | {given} |')
+    return "\n".join([*lines, ""])
+
+
+def metrics_page() -> str:
+    """Return ``docs/metrics.md``."""
+    lines = [
+        "# Metrics",
+        "",
+        "Made from the table in the code by `python docs/pages.py`; `basrelief list metrics --json` gives the same.",
+        "",
+        "| metric | better | unit | meaning |",
+        "|---|---|---|---|",
+    ]
+    for line in table("metrics"):
+        cells = (f"`{line['name']}`", line["better"], line["unit"], line["summary"])
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    return "\n".join([*lines, ""])
+
+
+def _loss(name: str) -> dict[str, Any]:
+    spec: LossSpec = LOSSES[name]
+    definition, meanings = _read_docstring(spec.function)
+    return {
+        "name": name,
+        "kind": "loss",
+        "targets": list(spec.targets),
+        "formula": spec.formula,
+        "summary": spec.summary,
+        "definition": definition,
+        "takes": spec.takes,
+        "pixelwise": spec.pixelwise,
+        "options": _options(spec.function, meanings),
+        "like": {package: dict(options) for package, options in spec.like.items()},
+        "source": spec.source,
+    }
+
+
+def _wrapper(name: str) -> dict[str, Any]:
+    spec = WRAPPERS[name]
+    definition, meanings = _read_docstring(spec.weighting)
+    return {
+        "name": name,
+        "kind": "wrapper",
+        "targets": ["a sum"],
+        "formula": spec.formula,
+        "summary": spec.summary,
+        "definition": definition,
+        "options": _options(spec.weighting, meanings, skip=1),
+        "source": spec.source,
+    }
+
+
+def _metric(name: str) -> dict[str, Any]:
+    spec = METRICS[name]
+    better = "higher" if spec.higher_is_better else "lower"
+    unit = "of depth" if spec.in_unit else ""
+    return {"name": name, "better": better, "unit": unit, "summary": spec.meaning, "source": spec.source}
+
+
+def _options(function: Callable[..., Any], meanings: Mapping[str, str], *, skip: int = 2) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"default": option.default, "takes": describe(option.kind), "meaning": meanings.get(name, "")}
+        for name, option in options_of(function, skip=skip).items()
+    }
+
+
+def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """Return what stands before the first section of a numpy docstring, and the parameters' descriptions by name."""
+    text = inspect.getdoc(function) or ""
+    head, _, rest = text.partition("\nParameters\n")
+    meanings: dict[str, str] = {}
+    body = re.split(r"\n\w[\w ]*\n-{3,}\n", rest.partition("\n")[2], maxsplit=1)[0]
+    for entry in re.split(r"\n(?=\S)", body):
+        names, _, description = entry.partition("\n")
+        together = [name.strip() for name in names.split(",")]
+        # "logits, target, over: (N, K, H, W), as bce" speaks of the planes, not of the option among them.
+        own = together if "target" not in together else [name for name in together if name in ("pred", "target")]
+        meanings |= dict.fromkeys(own, " ".join(description.split()))
+    for other in re.findall(r"[Aa]s ``(\w+)``", text):
+        if other not in LOSSES or LOSSES[other].function is function:
+            continue
+        for name, meaning in _read_docstring(LOSSES[other].function)[1].items():  # what is left to another's docstring
+            if not meanings.get(name) or meanings[name].startswith("As `"):
+                meanings[name] = meaning
+    definition = "\n\n".join(" ".join(part.split()) for part in head.strip().split("\n\n"))
+    definition = definition.removeprefix("Return ")
+    definition = definition[:1].upper() + definition[1:]
+    return definition.replace("``", "`"), {name: meaning.replace("``", "`") for name, meaning in meanings.items()}
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

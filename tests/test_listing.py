@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from basrelief.listing import KINDS, losses_page, metrics_page, table
+from basrelief.losses import LOSSES
+from basrelief.losses.balance import WRAPPERS
+from basrelief.metrics import METRICS
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.mark.parametrize(("name", "page"), [("losses.md", losses_page), ("metrics.md", metrics_page)])
+def test_the_pages_are_those_that_the_tables_make(name: str, page) -> None:  # type: ignore[no-untyped-def]
+    assert (DOCS / name).read_text() == page(), "python docs/pages.py writes it anew"
+
+
+def test_every_loss_and_wrapper_is_listed_with_all_there_is_to_say() -> None:
+    lines = {line["name"]: line for line in table("losses")}
+    assert set(lines) == {*LOSSES, *WRAPPERS}
+    for line in lines.values():
+        assert line["formula"]
+        assert line["definition"]
+        assert line["source"]
+        for option, facts in line["options"].items():
+            assert facts["meaning"], f"{line['name']}: the docstring does not say what {option} means"
+
+
+def test_every_metric_is_listed_with_its_direction() -> None:
+    lines = {line["name"]: line for line in table("metrics")}
+    assert set(lines) == set(METRICS)
+    assert all(line["better"] in ("higher", "lower") and line["summary"] for line in lines.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_lines_of_a_table_have_the_columns_that_a_terminal_shows(kind: str) -> None:
+    lines = table(kind)
+    assert lines
+    assert all("name" in line and "summary" in line for line in lines)
