@@ -19,14 +19,15 @@ demo: setup
 	$(BIN)/basrelief demo --out runs/demo
 
 test: setup
-	$(BIN)/ruff format --check src tests benchmarks examples
-	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples docs
+	$(BIN)/ruff check src tests benchmarks examples docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not gpu and not slow"
 
 bench: setup
 	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/losses.py
 
 clean:
 	rm -rf .venv runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

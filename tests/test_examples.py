@@ -24,7 +24,7 @@ def load(name: str) -> ModuleType:
 
 def test_examples_stay_short_and_all_run_here() -> None:
     files = sorted((ROOT / "examples").glob("*.py"))
-    assert {file.stem for file in files} == {"plain_loop", "own_loss", "study_from_python"}
+    assert {file.stem for file in files} == {"plain_loop", "own_loss", "study_from_python", "label_values"}
     assert all(len(file.read_text().splitlines()) <= 60 for file in files)
 
 
@@ -37,6 +37,11 @@ def test_ones_own_loss() -> None:
     # At p = 1/2 the first term is -(1/2)^1.5·log(1/2), soft Dice is 1 - 2·(1/2·N/2) / (N/2 + N/2) = 1/2.
     expected = 0.5**1.5 * torch.log(torch.tensor(2.0)) + 0.5 * 0.5
     assert load("own_loss").main() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_label_values_are_balanced_as_by_hand() -> None:
+    # The write-up chose between 200, 300 and 400; equal gradients ask for the same order of magnitude.
+    assert 200 / 10 < load("label_values").main(blocks=8)["gradient"] < 400 * 10
 
 
 def test_a_study_from_python(tmp_path: Path) -> None:
