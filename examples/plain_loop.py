@@ -20,7 +20,8 @@ def main(steps: int = 30) -> list[float]:
     torch.manual_seed(0)
     model = br.create_model("resunet", depth=True)
     loss = br.parse_loss("2*rmse(depth) + bce(mask) + dice(mask)")
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    # A loss has parameters where uncertainty(…) learns weights; dwa(…) would want loss.end_epoch() after each epoch.
+    optimizer = torch.optim.AdamW([*model.parameters(), *loss.parameters()], 1e-3)
     totals = []
     for step in range(steps):
         batch = make_batch()

@@ -308,7 +308,7 @@ def _say_run(run: dict[str, Any]) -> None:
     from basrelief.terminal import show_scores
 
     title = f"Test scores of {run['loss']}, epoch {run['best_epoch']} of {len(run['curve'])}"
-    show_scores(run["metrics"], title, run["depth_unit"] or "")
+    show_scores(run["metrics"], title, run["depth_unit"] or "", run["counts"])
     typer.echo(f"{run['images_per_second']:.0f} images/s, {run['seconds']:.0f} s of training. Run: {run['run']}")
 
 
@@ -317,7 +317,8 @@ def _say_scores(result: dict[str, Any]) -> None:
 
     if result["note"]:
         _note(result["note"])
-    show_scores(result["metrics"], f"{result['images']} images: {result['on']}", result["depth_unit"])
+    title = f"{result['images']} images: {result['on']}"
+    show_scores(result["metrics"], title, result["depth_unit"], result["counts"])
     if result["seen"]:
         _note(f"{result['seen']} images were seen in training and are left out.")
     for file, why in result["failed"].items():

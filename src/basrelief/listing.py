@@ -47,10 +47,12 @@ def losses_page() -> str:
         "`2*rmse(depth) + bce(mask) + 2*dice(mask)`. In the formulas p is the prediction after the head's activation,",
         "x the logit before it, t the truth. Every loss looks at each image's known pixels first and then takes the",
         'mean over the images, unless it says otherwise or `over="batch"` pools the batch; computes in at least',
-        "float32; and leaves unknown pixels out, in value and gradient.",
+        "float32; and leaves unknown pixels out, in value and gradient. Gradients are of first order.",
         "",
         'Packages define losses of one name differently. `like="monai"` takes that package\'s definition; the options',
-        "it stands for are listed, and an option written beside it wins. Tests compare each with the package itself.",
+        "it stands for are listed, and an option written beside it wins. They hold for binary targets that are known",
+        "everywhere; tests compare them with the installed packages, and with formulas written out for those that are",
+        "not installed (mmseg, ultralytics, depth_anything, mde_toolbox) and for the write-ups A, C and D.",
         "",
         "| loss | for | formula | |",
         "|---|---|---|---|",
@@ -71,7 +73,8 @@ def losses_page() -> str:
         if line.get("like"):
             lines += ["", "| `like=` | the same as |", "|---|---|"]
             for package, options in line["like"].items():
-                given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "our definition"
+                shown = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+                given = ", ".join(f"{name}={value!r}" for name, value in shown.items()) or "our definition"
                 lines.append(f'| `"{package}"` | `{given}` |' if options else f'| `"{package}"` | {given} |')
     return "\n".join([*lines, ""])
 
@@ -82,6 +85,17 @@ def metrics_page() -> str:
         "# Metrics",
         "",
         "Made from the table in the code by `python docs/pages.py`; `basrelief list metrics --json` gives the same.",
+        "",
+        "A metric is computed on every image, and the report shows the mean over images; `_pooled` ones have a single",
+        "value for all images together, so that runs cannot be compared by them image by image and `--metric`",
+        "refuses them. With several classes, `mask/iou/CLASS` and `mask/dice/CLASS` are there as well. Any error or",
+        "delta of depth can be asked for after alignment: `--metric depth/rmse@median` scales each prediction to the",
+        "true median, `--metric depth/rmse@scale_shift` fits scale and shift by least squares; nothing is aligned",
+        "otherwise.",
+        "",
+        "An empty mask scores 1 where nothing is predicted and 0 where anything is. How many there are is in `counts`",
+        "of `run.json` and of `evaluate --json`; where most masks are empty, as with many classes, predicting nothing",
+        "does well, and the pooled scores tell more.",
         "",
         "| metric | better | unit | meaning |",
         "|---|---|---|---|",
@@ -157,10 +171,16 @@ def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
         for name, meaning in _read_docstring(LOSSES[other].function)[1].items():  # what is left to another's docstring
             if not meanings.get(name) or meanings[name].startswith("As `"):
                 meanings[name] = meaning
-    definition = "\n\n".join(" ".join(part.split()) for part in head.strip().split("\n\n"))
+    definition = "\n\n".join(_unwrapped(part) for part in head.strip().split("\n\n"))
     definition = definition.removeprefix("Return ")
-    definition = definition[:1].upper() + definition[1:]
+    if definition.split(" ")[0].isalpha():
+        definition = definition[:1].upper() + definition[1:]
     return definition.replace("``", "`"), {name: meaning.replace("``", "`") for name, meaning in meanings.items()}
+
+
+def _unwrapped(part: str) -> str:
+    """Return a paragraph on one line, a list with a line an item."""
+    return "\n".join(" ".join(item.split()) for item in re.split(r"\n(?=- )", part))
 
 
 def _cell(text: str) -> str:

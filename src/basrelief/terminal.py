@@ -132,8 +132,13 @@ def show_verdict(verdict: Mapping[str, Any]) -> None:
         _out.print(f"Written: {verdict['written']}", markup=False)
 
 
-def show_scores(metrics: Mapping[str, float | None], title: str, unit: str) -> None:
-    """Print scores, a line a metric: the mean over images, and all images pooled; errors of depth with their unit."""
+def show_scores(
+    metrics: Mapping[str, float | None], title: str, unit: str, counts: Mapping[str, int] | None = None
+) -> None:
+    """Print scores, a line a metric: the mean over images, and all images pooled; errors of depth with their unit.
+
+    ``counts`` says how many masks were empty, which scores them 1 where nothing is predicted.
+    """
     from basrelief.metrics import is_in_unit
 
     table = _table("metric", "mean", "pooled", title=title)
@@ -146,6 +151,16 @@ def show_scores(metrics: Mapping[str, float | None], title: str, unit: str) -> N
         both = (_number(value) + own, _number(metrics[pooled]) + own if pooled in metrics else "")
         table.add_row(name, *both)
     _out.print(table)
+    found = counts or {}
+    classes = {name.partition("/")[2]: number for name, number in found.items() if name.startswith("mask_empty/")}
+    empty = classes or {"": found.get("mask_empty", 0)}
+    if any(empty.values()):
+        listed = ", ".join(f"{name} {number}".strip() for name, number in empty.items() if number)
+        _out.print(
+            f"Empty true masks among {found['images']} images: {listed}. Predicted empty, each scores 1; the pooled "
+            "scores do without.",
+            markup=False,
+        )
 
 
 def show_table(lines: Sequence[Mapping[str, Any]]) -> None:

@@ -234,3 +234,40 @@ def test_errors_of_wrappers_and_options_show_the_fault(text: str, message: str, 
 def test_a_wrapper_inside_a_wrapper_is_refused() -> None:
     with pytest.raises(ExpressionError, match="beside each other"):
         parse_loss("balance(uncertainty(bce(mask) + dice(mask)) + rmse(depth))")
+
+
+def test_a_batch_without_a_figure_does_not_count_for_an_overlap() -> None:
+    # On an empty mask Dice has a gradient of 1e-9: weighed by that alone, it would drown everything ever after.
+    loss, usual = parse_loss("balance(bce(mask) + dice(mask))"), parse_loss("balance(bce(mask) + dice(mask))")
+    for seed in range(24):
+        outputs, planes = batch(seed)
+        usual(outputs, planes)
+        if seed % 3:
+            planes["mask"] = torch.zeros_like(planes["mask"])
+        value = loss(outputs, planes)
+    assert value.weights["dice(mask)"].item() == pytest.approx(usual(*batch()).weights["dice(mask)"].item(), rel=0.1)
+
+
+def test_terms_are_balanced_against_each_other_while_the_first_has_no_gradient() -> None:
+    loss = parse_loss("balance(boundary(mask) + bce(mask) + rmse(depth))")
+    for seed in range(8):
+        outputs, planes = batch(seed)
+        planes["mask"] = torch.zeros_like(planes["mask"])  # where the boundary loss is 0 everywhere
+        value = loss(outputs, planes)
+    found = loss.gradient_shares(outputs, planes, value.weights)
+    assert found["bce(mask)"].item() == pytest.approx(found["rmse(depth)"].item(), rel=0.1)
+    for seed in range(8):
+        loss(*batch(seed))
+    assert loss(*batch()).weights["bce(mask)"].item() != 1  # the boundary loss has been measured, and is the measure
+
+
+def test_one_infinite_value_is_not_measured() -> None:
+    loss = parse_loss("balance(bce(mask) + mse(depth), batches=2, by='value')")
+    outputs, planes = batch()
+    large = {"mask": outputs["mask"], "depth": outputs["depth"] + 1e30}
+    loss(large, planes, activations={"depth": "identity"})
+    for _ in range(2):
+        value = loss(outputs, planes, activations={"depth": "identity"})
+    assert value.weights["mse(depth)"].item() * value.terms["mse(depth)"].item() == pytest.approx(
+        value.terms["bce(mask)"].item()
+    )

@@ -67,11 +67,14 @@ def test_canonical_form(text: str, canonical: str) -> None:
     [
         ("bce(mask) + 2*dise(mask)", "Did you mean 'dice'?", "dise"),
         ("bce(maks)", "Did you mean 'mask'?", "maks"),
-        ("bce(depth)", "is not for depth", "bce"),
+        ("focal(depth)", "is not for depth", "focal"),
         ("bce(mask)*dice(mask)", "multiplies two losses", "bce(mask)*dice(mask)"),
         ("bce(mask) + dice(mask", "is never closed", "("),
         ("ssim(mask, windw=3)", "Did you mean 'window'?", "windw"),
         ("ssim(mask, window='a')", "should be a whole number", "'a'"),
+        ("dice(mask, like=smp)", "write like='smp'", "smp"),
+        ("iou(mask)", "Did you mean 'jaccard'?", "iou"),
+        ("BCE(mask)", "Did you mean 'bce'?", "BCE"),
         ("bce(mask)/0", "a number other than 0", "0"),
         ("7 + bce(mask)", "a number alone", "7"),
         ("ssim", "needs its target: ssim(mask) or ssim(depth)", "ssim"),
@@ -149,9 +152,9 @@ def test_ones_own_function_gets_validity_where_it_wants_it() -> None:
 
 def test_missing_planes_and_other_shapes_are_named() -> None:
     loss = parse_loss("bce(mask)")
-    with pytest.raises(UsageError, match="outputs do not have"):
+    with pytest.raises(UsageError, match="not in the network's outputs: depth"):
         loss({"depth": torch.zeros(1, 1, 4, 4)}, {"mask": torch.zeros(1, 1, 4, 4)})
-    with pytest.raises(UsageError, match="the batch do not have"):
+    with pytest.raises(UsageError, match="not in the batch: nothing"):
         loss({"mask": torch.zeros(1, 1, 4, 4)}, {})
     with pytest.raises(UsageError, match=r"\(1, 2, 4, 4\)"):
         loss({"mask": torch.zeros(1, 2, 4, 4)}, {"mask": torch.zeros(1, 1, 4, 4)})

@@ -18,12 +18,13 @@ LOSSES: dict[str, LossSpec] = {
     "bce": LossSpec(
         bce,
         "logits",
-        MASK,
+        BOTH,
         "mean(softplus(x) - x*t)",
         "binary cross-entropy",
         "Good, Rational decisions, Journal of the Royal Statistical Society B 1952",
         True,
         {"smp": {}},
+        alone="mask",
     ),
     "cross_entropy": LossSpec(
         cross_entropy,
@@ -60,7 +61,7 @@ LOSSES: dict[str, LossSpec] = {
     "dice": LossSpec(
         dice,
         "pred",
-        MASK,
+        BOTH,
         "1 - (2*sum(p*t) + s) / (sum(p) + sum(t) + s)",
         "soft Dice",
         "Milletari, Navab and Ahmadi, V-Net, 3DV 2016",
@@ -74,6 +75,7 @@ LOSSES: dict[str, LossSpec] = {
             "A": {"over": "batch", "smooth": 1.0, "classes": "pooled"},
             "C": {"smooth": (0.0, 1e-6)},
         },
+        alone="mask",
     ),
     "jaccard": LossSpec(
         jaccard,
@@ -97,8 +99,8 @@ LOSSES: dict[str, LossSpec] = {
         "Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, MLMI 2017",
         False,
         {
-            "smp": {"over": "batch", "smooth": 0.0, "empty": "zero", "soft": "minimum"},
-            "monai": {},
+            "smp": {"alpha": 0.5, "beta": 0.5, "over": "batch", "smooth": 0.0, "empty": "zero", "soft": "minimum"},
+            "monai": {"alpha": 0.5, "beta": 0.5},
             "kornia": {"smooth": (0.0, 1e-8), "empty": "skip"},
             "mmseg": {"smooth": 1.0},
         },
@@ -111,7 +113,17 @@ LOSSES: dict[str, LossSpec] = {
         "focal Tversky",
         "Abraham and Khan, A novel focal Tversky loss function with improved attention U-Net, ISBI 2019",
         False,
-        {"smp": {"over": "batch", "smooth": 0.0, "empty": "zero", "soft": "minimum", "of_mean": True}},
+        {
+            "smp": {
+                "alpha": 0.5,
+                "beta": 0.5,
+                "over": "batch",
+                "smooth": 0.0,
+                "empty": "zero",
+                "soft": "minimum",
+                "of_mean": True,
+            }
+        },
     ),
     "log_cosh_dice": LossSpec(
         log_cosh_dice,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from basrelief.errors import UsageError
 
-LARGEST = 1e4  # a weight is changed by at most this factor: a term without gradient must not drown the others later
+LARGEST = 1e4  # a weight is changed by at most this factor, and a term that would need more is not measured there
 
 
 class Weighting(nn.Module):
@@ -52,6 +52,9 @@ class Balance(Weighting):
     inverse of these means, in proportion to the weights as written (``balance(2*bce(mask) + dice(mask))`` gives bce two
     shares), and the first term keeps its weight, so that the learning rate keeps its meaning. Then they stay.
 
+    A batch does not count for a term that has next to no gradient there, as an overlap has where all masks are empty;
+    such a term keeps its written weight and goes on being measured until it has its batches.
+
     Parameters
     ----------
     every
@@ -80,43 +83,56 @@ class Balance(Weighting):
         self.written: Tensor
         self.weights: Tensor
         self.sums: Tensor
+        self.counts: Tensor
+        self.means: Tensor
         self.register_buffer("written", torch.tensor(weights), persistent=False)
         self.register_buffer("weights", self.written.clone())
-        self.register_buffer("sums", torch.zeros_like(self.written))
+        for name in ("sums", "counts", "means"):  # of the measurement going on, and the last ones found (0: none)
+            self.register_buffer(name, torch.zeros_like(self.written))
         self.steps = 0
+        self.open = True  # whether a term still lacks batches of the first measurement
 
     def forward(self, values: Tensor, measure: Callable[[], Tensor] | None) -> tuple[Tensor, Tensor]:
         """Return the weighted sum, and the weights; during a measurement, also measure."""
         if measure is not None:
-            place = self.steps % self.every if self.every is not None else self.steps
-            if place < self.batches:
+            place = self.steps if self.every is None else self.steps % self.every
+            if place < self.batches or self.open:
                 self._measure(place, (measure() if self.by == "gradient" else values.detach().abs()).float())
             self.steps += 1
         weights = self.weights.to(values.dtype)
         return values @ weights, weights
 
     def _measure(self, place: int, sizes: Tensor) -> None:
-        self.sums = sizes if place == 0 else self.sums + sizes
-        first = self.steps < self.batches
-        if not first and place + 1 < self.batches:
-            return  # a later measurement takes over when it is complete; the first one, from its first batch
-        size = self.sums / (place + 1)
-        factors = torch.where((size > 0) & (size[0] > 0), size[0] / size, torch.ones_like(size))
-        self.weights = self.written * factors.nan_to_num(nan=1.0).clamp(1 / LARGEST, LARGEST)
+        again = self.steps >= self.batches and not self.open
+        if again and place == 0:
+            self.sums, self.counts = torch.zeros_like(self.sums), torch.zeros_like(self.counts)
+        sizes = sizes.nan_to_num(nan=0.0, posinf=0.0)
+        counted = (sizes > sizes.max() / LARGEST) & (self.counts < self.batches)
+        self.sums = self.sums + torch.where(counted, sizes, torch.zeros_like(sizes))
+        self.counts = self.counts + counted
+        # The first measurement holds from its first batch; a later one takes over when it is complete.
+        if not again or place + 1 == self.batches:
+            self.means = torch.where(self.counts > 0, self.sums / self.counts.clamp_min(1), self.means)
+            known = self.means > 0
+            first = self.means.gather(0, known.int().argmax(0, keepdim=True))
+            factors = torch.where(known, first / self.means, torch.ones_like(first))
+            self.weights = self.written * factors.clamp(1 / LARGEST, LARGEST)
+        if self.open and (self.steps + 1) % self.batches == 0:  # looked at rarely, for a GPU has to be waited for
+            self.open = bool((self.counts < self.batches).any())
 
     def get_extra_state(self) -> Tensor:
-        """Return the number of steps seen, which ``state_dict`` saves."""
-        return torch.tensor(self.steps)
+        """Return the number of steps seen and whether the first measurement goes on, which ``state_dict`` saves."""
+        return torch.tensor([self.steps, int(self.open)])
 
     def set_extra_state(self, state: Tensor) -> None:
         """Restore what ``get_extra_state`` gave."""
-        self.steps = int(state)
+        self.steps, self.open = int(state[0]), bool(state[1])
 
 
 class Uncertainty(Weighting):
     """Learned weights: Σ w·exp(−s)·term + s, with one parameter s a term that starts at 0.
 
-    Kendall, Gal and Cipolla, "Multi-task learning using uncertainty to weigh losses", CVPR 2018, eq. 10, with
+    Kendall, Gal and Cipolla, "Multi-task learning using uncertainty to weigh losses", CVPR 2018, eq. 7, with
     s = log σ² and twice its value. Written weights multiply the terms. The sum may become negative.
     """
 

@@ -262,6 +262,8 @@ class _Neighbours(torch.autograd.Function):
         totals = errors.new_zeros(1 if pooled else len(errors))
         counted = torch.zeros_like(totals, dtype=torch.bool)
         for step in (2**k for k in range(scales)):
+            if step >= max(errors.shape[-2:]):
+                break  # neither this scale nor a coarser one has neighbours
             grid, slope_grid = errors[..., ::step, ::step], slopes[..., ::step, ::step]
             steps, sums, pairs = {}, torch.zeros_like(totals), torch.zeros_like(totals)
             for dim in (-2, -1):

@@ -8,7 +8,9 @@ weighted terms, so that is what is kept: printing it gives the canonical text, a
 from __future__ import annotations
 
 import ast
+import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -20,7 +22,7 @@ from basrelief.losses import LOSSES
 from basrelief.losses.balance import WRAPPERS, Fixed
 from basrelief.losses.loss import Group, Loss, Term
 from basrelief.losses.options import Option, accepts, describe, options_of
-from basrelief.losses.spec import PACKAGES, LossSpec
+from basrelief.losses.spec import OTHER_NAMES, PACKAGES, LossSpec
 
 LONGEST = 10_000  # characters; beyond this a text is a mistake, and Python's parser may run out of stack
 _SUMS = "A loss is a sum such as bce(mask) + 2*dice(mask)."
@@ -37,7 +39,8 @@ def parse_loss(text: str, *, losses: Mapping[str, Callable[..., Tensor]] | None 
         package's definition. ``balance(…)``, ``uncertainty(…)`` and ``dwa(…)`` around a sum set its weights.
     losses
         Functions of your own by name, called as ``fn(pred, target, **options)``, with ``valid=`` too where they have
-        such a parameter; they return a scalar. They may be used on either target.
+        such a parameter; they return a scalar. They may be used on either target. A function without ``valid`` is
+        given a target that equals the prediction where it is unknown. The parameters of a module become the loss's.
 
     Raises
     ------
@@ -49,10 +52,16 @@ def parse_loss(text: str, *, losses: Mapping[str, Callable[..., Tensor]] | None 
     >>> str(parse_loss("(bce(mask) + 2*dice(mask)) / 2"))
     '0.5*bce(mask) + dice(mask)'
     """
+    if not isinstance(text, str):
+        raise UsageError(f"A loss is written as a text, such as 'bce(mask) + dice(mask)', not {text!r}.")
     specs = dict(LOSSES)
     for name, function in (losses or {}).items():
         if not name.isidentifier():
             raise UsageError(f"A loss's name must be one word of letters, digits and _, not {name!r}.")
+        if not callable(function) or inspect.isclass(function):
+            raise UsageError(
+                f"The loss {name!r} is {function!r}; give a function fn(pred, target, **options), or an object."
+            )
         if name in WRAPPERS:
             raise UsageError(f"A loss cannot be called {name!r}, which is a wrapper of the loss language.")
         summary = (function.__doc__ or name).strip().split("\n")[0]
@@ -68,6 +77,9 @@ class _Reader:
         self.specs = specs
 
     def read(self) -> Loss:
+        for found in re.finditer(r"'[^']*'|\"[^\"]*\"|#", self.text):
+            if found[0] == "#":  # Python would take the rest for a comment, and drop it
+                self._fail(f"is not part of the loss language. {_SUMS}", found.start(), found.end())
         if not self.text:
             raise ExpressionError(f"The loss is empty. {_SUMS}")
         if len(self.text) > LONGEST:
@@ -187,7 +199,7 @@ class _Reader:
         if len(merged) < 2:
             self._fail_at("weighs terms against each other, so it needs at least two", call)
         known = options_of(WRAPPERS[name].weighting, skip=1)
-        options = tuple(self._option(name, known, keyword) for keyword in call.keywords)
+        options = self._options(name, known, call.keywords)
         terms = tuple((weight, term) for term, weight in merged.items())
         try:
             WRAPPERS[name].weighting([weight for weight, _ in terms], **dict(options))
@@ -197,10 +209,10 @@ class _Reader:
 
     def _bare_term(self, name: str, node: ast.expr) -> Term:
         spec = self._spec(name, node)
-        if len(spec.targets) > 1:
+        if spec.alone is None and len(spec.targets) > 1:
             wanted = " or ".join(f"{name}({target})" for target in spec.targets)
             self._fail_at(f"needs its target: {wanted}", node)
-        return Term(name, spec.targets[0])
+        return Term(name, spec.alone or spec.targets[0])
 
     def _term(self, name: str, call: ast.Call) -> Term:
         spec = self._spec(name, call.func)
@@ -218,8 +230,23 @@ class _Reader:
         known = options_of(spec.function)
         if spec.like:
             known["like"] = Option(None, str)
-        options = [self._option(name, known, keyword) for keyword in call.keywords]
-        return Term(name, target, tuple(options))
+        options = self._options(name, known, call.keywords)
+        missing = [option for option, line in known.items() if line.default is inspect.Parameter.empty]
+        for option in missing:
+            if option not in dict(options):
+                self._fail_at(f"needs its option {option}, as in {name}({target}, {option}=…)", call)
+        return Term(name, target, options)
+
+    def _options(
+        self, name: str, known: Mapping[str, Option], keywords: list[ast.keyword]
+    ) -> tuple[tuple[str, Any], ...]:
+        read: dict[str, Any] = {}
+        for keyword in keywords:
+            option, value = self._option(name, known, keyword)
+            if option in read:
+                self._fail_at(f"gives {option} a second time", keyword.value)
+            read[option] = value
+        return tuple(read.items())
 
     def _option(self, name: str, known: Mapping[str, Option], keyword: ast.keyword) -> tuple[str, Any]:
         if keyword.arg is None or keyword.arg not in known:
@@ -235,10 +262,16 @@ class _Reader:
             value = tuple(value) if isinstance(value, list) else value
             hash(value)
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            if isinstance(keyword.value, ast.Name):
+                self._fail_at(
+                    f"stands without quotes; write {keyword.arg}='{keyword.value.id}', and the whole loss in double "
+                    "quotes where a shell would take the single ones away",
+                    keyword.value,
+                )
             self._fail_at("should be a number, a text in quotes, True, False or a list of such", keyword.value)
         if keyword.arg == "like" and name in self.specs and self.specs[name].like:
             return keyword.arg, self._definition(name, value, keyword.value)
-        if not accepts(known[keyword.arg].kind, value):
+        if value is not known[keyword.arg].default and not accepts(known[keyword.arg].kind, value):
             self._fail_at(f"should be {describe(known[keyword.arg].kind)}", keyword.value)
         return keyword.arg, value
 
@@ -254,8 +287,10 @@ class _Reader:
         if name not in self.specs:
             if name in WRAPPERS:
                 self._fail_at(f"wraps a sum, as in {name}(bce(mask) + dice(mask))", node)
-            near = suggest(name, [*self.specs, *WRAPPERS])
-            self._fail_at(f"is not a loss.{near} Known: {', '.join(sorted(self.specs))}", node)
+            meant = OTHER_NAMES.get(name.lower())
+            near = f" Did you mean {meant!r}?" if meant in self.specs else suggest(name, [*self.specs, *WRAPPERS])
+            known = ", ".join(sorted([*self.specs, *WRAPPERS]))
+            self._fail_at(f"is not a loss.{near} Known: {known}", node)
         return self.specs[name]
 
     def _fail_at(self, problem: str, node: ast.expr) -> NoReturn:

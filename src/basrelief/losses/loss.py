@@ -104,6 +104,8 @@ class Loss(nn.Module):
         self.groups = tuple(groups)
         self.specs = dict(specs)
         self.weightings = nn.ModuleList(weightings)
+        used = {term.loss: self.specs[term.loss].function for group in self.groups for _, term in group.terms}
+        self.own = nn.ModuleDict({name: function for name, function in used.items() if isinstance(function, nn.Module)})
         self._distinct = tuple(dict.fromkeys(term for group in self.groups for _, term in group.terms))
         self._calls = {term: _call(self.specs[term.loss], term) for term in self._distinct}
 
@@ -153,17 +155,27 @@ class Loss(nn.Module):
         activations
             Head -> one of ``ACTIVATIONS``; sigmoid where not given.
 
+        Every loss gives first derivatives; second ones are not there.
+
         Raises
         ------
         UsageError
-            When a plane that a term needs is missing or has another shape.
+            When a plane that a term needs is missing or has another shape or type.
         DataError
             When a known pixel of a target is not a finite number; names the sample. On a GPU, where looking would
             stall every step, the total is not finite instead.
         """
         planes, poison = self._planes(outputs, targets)
-        values = self._values(planes, activations)
+        with self._in_full(planes):
+            return self._weighed(planes, poison, activations)
 
+    def _weighed(
+        self,
+        planes: Mapping[str, tuple[Tensor, Tensor, Tensor | None]],
+        poison: Tensor | None,
+        activations: Mapping[str, str] | None,
+    ) -> LossValue:
+        values = self._values(planes, activations)
         total: Tensor | None = poison
         weights: dict[str, Tensor] = {}
         for group, weighting in zip(self.groups, self.weightings, strict=True):
@@ -192,7 +204,8 @@ class Loss(nn.Module):
         ``weights`` are those of the ``LossValue``.
         """
         planes, _ = self._planes(outputs, targets)
-        norms = self._gradients(planes, activations, self._distinct)
+        with self._in_full(planes):
+            norms = self._gradients(planes, activations, self._distinct)
         parts = norms * torch.stack([weights[str(term)].abs() for term in self._distinct])
         shares = parts / parts.sum().clamp_min(torch.finfo(parts.dtype).tiny)
         return {str(term): share for term, share in zip(self._distinct, shares.unbind(), strict=True)}
@@ -203,6 +216,11 @@ class Loss(nn.Module):
             assert isinstance(weighting, Weighting)
             weighting.end_epoch()
 
+    def _in_full(self, planes: Mapping[str, tuple[Tensor, Tensor, Tensor | None]]) -> torch.autocast:
+        """Return a context in which autocast does not cast a loss down."""
+        device = next(iter(planes.values()))[0].device.type
+        return torch.autocast(device, enabled=False)
+
     def _planes(
         self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
     ) -> tuple[dict[str, tuple[Tensor, Tensor, Tensor | None]], Tensor | None]:
@@ -211,13 +229,17 @@ class Loss(nn.Module):
         poison: Tensor | None = None
         for head in self.targets:
             logits = _at_least_float32(_plane(outputs, head, "the network's outputs"))
+            if logits.ndim != 4 or not logits.numel():
+                raise UsageError(
+                    f"{head}: the network gives {tuple(logits.shape)}; expected (N, channels, height, width), none 0."
+                )
             target = _plane(targets, head, "the batch").to(logits.dtype)
             if target.shape != logits.shape:
                 raise UsageError(
                     f"{head}: the network gives {tuple(logits.shape)}, the target has {tuple(target.shape)}; both must "
                     "be (N, channels, height, width) alike."
                 )
-            valid = targets.get(f"{head}_valid")
+            valid = _checked_valid(head, targets.get(f"{head}_valid"), logits)
             total = (target if valid is None else target.masked_fill(~valid, 0)).sum()
             if total.device.type != "cpu":
                 poison = 0 * total if poison is None else poison + 0 * total
@@ -232,6 +254,8 @@ class Loss(nn.Module):
         activations: Mapping[str, str] | None,
         terms: Sequence[Term] | None = None,
     ) -> dict[Term, Tensor]:
+        for head, name in (activations or {}).items():
+            check_activation(head, name)
         preds: dict[str, Tensor] = {}
         values: dict[Term, Tensor] = {}
         for term in self._distinct if terms is None else terms:
@@ -243,8 +267,9 @@ class Loss(nn.Module):
                     preds[term.target] = ACTIVATIONS[(activations or {}).get(term.target, "sigmoid")](logits)
                 given = preds[term.target]
             value = self._calls[term](given, target, valid)
-            if value.ndim:
-                raise UsageError(f"{term} gives a tensor of shape {tuple(value.shape)}; a loss is a single number.")
+            if not isinstance(value, Tensor) or value.ndim:
+                given_back = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+                raise UsageError(f"{term} gives {given_back}; a loss is a tensor that holds a single number.")
             values[term] = value
         return values
 
@@ -256,12 +281,14 @@ class Loss(nn.Module):
     ) -> Tensor:
         """Return the norm of each term's gradient at the logits, apart from the graph of the network."""
         norms = []
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             for term in terms:
-                logits, target, valid = planes[term.target]
+                logits, target, valid = (_usable(plane) for plane in planes[term.target])
+                assert logits is not None
+                assert target is not None
                 leaf = logits.detach().requires_grad_()
                 value = self._values({term.target: (leaf, target, valid)}, activations, [term])[term]
-                (gradient,) = torch.autograd.grad(value, leaf)
+                gradient = torch.autograd.grad(value, leaf)[0] if value.requires_grad else torch.zeros_like(leaf)
                 norms.append(torch.linalg.vector_norm(gradient))
         return torch.stack(norms)
 
@@ -279,10 +306,37 @@ def _call(spec: LossSpec, term: Term) -> Callable[[Tensor, Tensor, Tensor | None
     written = dict(term.options)
     like = written.pop("like", None) if spec.like else None
     options = {**(spec.like[like] if like is not None else {}), **written}
-    function = spec.function
-    if takes_valid(function):
-        return lambda given, target, valid: function(given, target, valid=valid, **options)
-    return lambda given, target, _: function(given, target, **options)
+    return functools.partial(_with_valid if takes_valid(spec.function) else _without_valid, spec.function, options)
+
+
+def _with_valid(
+    function: Callable[..., Tensor], options: Mapping[str, Any], given: Tensor, target: Tensor, valid: Tensor | None
+) -> Tensor:
+    return function(given, target, valid=valid, **options)
+
+
+def _without_valid(
+    function: Callable[..., Tensor], options: Mapping[str, Any], given: Tensor, target: Tensor, valid: Tensor | None
+) -> Tensor:
+    if valid is not None:  # the prediction itself is the one truth that adds no error
+        target = torch.where(valid, target, given.detach())
+    return function(given, target, **options)
+
+
+def _checked_valid(head: str, valid: Tensor | None, logits: Tensor) -> Tensor | None:
+    if valid is None:
+        return None
+    count, channels, height, width = logits.shape
+    fits = isinstance(valid, Tensor) and valid.dtype == torch.bool
+    if not fits or tuple(valid.shape) not in ((count, 1, height, width), (count, channels, height, width)):
+        found = f"{tuple(valid.shape)} of {valid.dtype}" if isinstance(valid, Tensor) else type(valid).__name__
+        raise UsageError(f"{head}_valid is {found}; it must be a bool tensor {(count, 1, height, width)}.")
+    return valid
+
+
+def _usable(plane: Tensor | None) -> Tensor | None:
+    """Return a tensor that autograd takes, though it was made in inference mode."""
+    return plane.clone() if plane is not None and plane.is_inference() else plane
 
 
 def _not_a_number(head: str, target: Tensor, valid: Tensor | None) -> DataError:
@@ -301,10 +355,12 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def _plane(planes: Mapping[str, Tensor], name: str, where: str) -> Tensor:
-    if name not in planes:
+    if not isinstance(planes, Mapping):
         raise UsageError(
-            f"The loss needs {name!r}, which {where} do not have; there are: {', '.join(planes) or 'none'}."
+            f"The loss needs {where} by name, such as {{{name!r}: tensor}}; it was given a {type(planes).__name__}."
         )
+    if name not in planes:
+        raise UsageError(f"The loss needs {name!r}, which is not in {where}: {', '.join(planes) or 'nothing'}.")
     return planes[name]
 
 

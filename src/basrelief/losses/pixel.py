@@ -80,7 +80,8 @@ def cross_entropy(
 
     The sums run over classes and known pixels. A pixel that belongs to no class (t = 0 in every plane) adds to neither
     sum: softmax gives it some class in any case, so its truth counts as unknown; give the background a plane of its
-    own where it should be learned. Soft targets are taken: classes as shares of a pixel.
+    own where it should be learned (``--mask-map 0=rest,1=cat,2=dog`` does). Soft targets are taken: classes as shares
+    of a pixel.
 
     Parameters
     ----------

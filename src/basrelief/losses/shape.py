@@ -71,7 +71,8 @@ def hausdorff(
     over
         "image", or "batch": the mean over all known pixels of the batch together.
     alpha
-        The exponent α, greater than 0; the paper suggests 1 to 3. The larger, the more the farthest errors count.
+        The exponent α, greater than 0 and at most 10; the paper suggests 1 to 3. The larger, the more the farthest
+        errors count.
 
     Raises
     ------
@@ -79,8 +80,8 @@ def hausdorff(
         For an option that is out of range.
     """
     check_over(over)
-    if not 0 < alpha < math.inf:
-        raise UsageError(f"hausdorff: alpha is {alpha!r}; it must be a number greater than 0.")
+    if not 0 < alpha <= 10:  # beyond, a distance of some hundred pixels to that power is no float32
+        raise UsageError(f"hausdorff: alpha is {alpha!r}; it must be a number greater than 0 and at most 10.")
     if valid is not None:
         pred, target = known(pred, valid)[0], known(target, valid)[0]
     masks = torch.stack((pred > 0.5, target > 0.5))

@@ -19,6 +19,18 @@ PACKAGES = {
 }
 """Other spellings of the names that ``like`` takes."""
 
+OTHER_NAMES = {
+    "iou": "jaccard",
+    "ce": "cross_entropy",
+    "crossentropy": "cross_entropy",
+    "mae": "l1",
+    "l2": "mse",
+    "cldice": "cl_dice",
+    "msssim": "ms_ssim",
+    "silogloss": "silog",
+}
+"""What others call a loss, for suggestions."""
+
 
 @dataclass(frozen=True)
 class LossSpec:
@@ -41,6 +53,8 @@ class LossSpec:
         definition. An empty mapping says that theirs is ours.
     activation
         The head's activation that a loss of logits computes itself.
+    alone
+        The target of a term that names none, for a loss of several; None: it must be named.
     """
 
     function: Callable[..., Tensor]
@@ -52,3 +66,4 @@ class LossSpec:
     pixelwise: bool
     like: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     activation: str = "sigmoid"
+    alone: str | None = None

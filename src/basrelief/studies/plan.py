@@ -114,8 +114,11 @@ def plan_study(settings: StudySettings, source: Source) -> StudyPlan:
     heads = tuple(t for t in TARGETS if any(t in loss.targets for loss in parsed.values()))
     background = source.background and settings.data.background
     train = _complete(settings.train, source, entries, heads, background, said)
-    for loss in parsed.values():
+    for name, loss in parsed.items():
         _check_fits(loss, source, train)
+        away = [str(term) for weight, term in loss.terms if weight < 0]
+        if away:
+            said.append(f"Note: in {name} {', '.join(away)} counts negatively, so training moves away from the target.")
     machine = choose_machine(train.device, train.precision)
     if settings.train.precision == "auto" and machine.precision != "fp32":
         said.append(f"Precision: {machine.precision}, which this hardware computes in; losses are float32.")
@@ -211,6 +214,8 @@ def _check_fits(loss: Loss, source: Source, train: TrainSettings) -> None:
     assert train.resolution is not None
     for _, term in loss.terms:
         spec, chosen = loss.specs[term.loss], train.activation.get(term.target, "sigmoid")
+        if spec.activation == "softmax" and len(source.classes) < 2:
+            raise UsageError(f"{term} needs several classes, and {source.location} has one: use bce(mask).")
         if spec.takes == "logits" and chosen != spec.activation:
             raise UsageError(
                 f"{term} computes the {spec.activation} itself, so its head must have that activation, not {chosen}: "
@@ -230,9 +235,7 @@ def _check_fits(loss: Loss, source: Source, train: TrainSettings) -> None:
     try:
         loss(zeros, zeros, activations=train.activation)
     except BasreliefError as error:
-        raise UsageError(
-            f"The loss {loss} does not work at {train.resolution[0]}x{train.resolution[1]}: {error}"
-        ) from None
+        raise UsageError(f"The loss {loss} cannot be computed on this data. {error}") from None
 
 
 def named_losses(texts: Sequence[str]) -> dict[str, str]:

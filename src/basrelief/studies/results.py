@@ -34,7 +34,7 @@ class StudyResults:
     baselines
         Name -> test score by metric.
     empty_masks
-        Share of samples whose mask is empty.
+        Share of the test images' masks that are empty, of several classes each on its own.
     """
 
     plan: StudyPlan
@@ -79,8 +79,15 @@ def collect(folder: Path, prepared: Prepared) -> StudyResults:
     scores = pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
     align = alignments_of(plan.train.metric)
     baselines = {MEAN_BASELINE: mean_baseline(prepared.store, prepared.split, plan.heads, align=align)}
-    empty = prepared.store.facts.empty_masks / prepared.store.facts.count
-    return StudyResults(plan, tuple(trials), runs, failures, scores, baselines, empty)
+    return StudyResults(plan, tuple(trials), runs, failures, scores, baselines, _empty_share(runs))
+
+
+def _empty_share(runs: Mapping[tuple[str, int], Mapping[str, Any]]) -> float:
+    """Return the share of empty masks among the test images, a class at a time; they are the same for every run."""
+    counts: Mapping[str, int] = next((run["counts"] for run in runs.values() if run.get("counts")), {})
+    by_class = [number for name, number in counts.items() if name.startswith("mask_empty/")]
+    empty = by_class or [counts.get("mask_empty", 0)]
+    return float(sum(empty) / len(empty) / max(1, counts.get("images", 1)))
 
 
 def _read_scores(place: Path) -> pl.DataFrame:

@@ -42,7 +42,8 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
                 waiting -= 1
                 if first and waiting:
                     minutes = waiting * (time.perf_counter() - started) / 60
-                    watcher.say(f"At that pace the other {waiting} trainings take some {minutes:.1f} minutes.")
+                    others = f"{waiting} trainings take" if waiting > 1 else "training takes"
+                    watcher.say(f"At that pace the other {others} some {minutes:.1f} minutes.")
                 first = False
             for name in ("last.safetensors", "last.json"):  # needed for resuming alone, and twice the weights' size
                 (place / name).unlink(missing_ok=True)

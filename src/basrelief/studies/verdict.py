@@ -21,7 +21,7 @@ SCORE_MARGIN = 0.005  # practically equal, for scores in [0, 1]
 ERROR_MARGIN = 0.01  # likewise for errors, as a share of the better mean
 FEW_SEEDS = 3
 FEW_GROUPS = 5
-MANY_EMPTY = 0.1  # share of masks
+MANY_EMPTY, MOSTLY_EMPTY = 0.1, 0.5  # shares of masks
 NAMED = 4  # metrics that a sentence names, before it counts the rest
 
 
@@ -217,8 +217,8 @@ def warnings(results: StudyResults) -> list[str]:
     if 0 < groups <= FEW_GROUPS and groups < images:
         found.append(
             f"The {images} test images come from {groups} group{'s' if groups > 1 else ''}, which count like {groups} "
-            "images, so the intervals are wide. More, smaller groups (--group-blocks) or a larger test share (--split) "
-            "narrow them."
+            f"image{'s' if groups > 1 else ''}, so the intervals are wide. More, smaller groups (--group-blocks) or a "
+            "larger test share (--split) narrow them."
         )
     if len(plan.seeds) <= FEW_SEEDS:
         bound = failure_bound(len(plan.seeds), 0)
@@ -249,14 +249,22 @@ def _about_empty_masks(results: StudyResults) -> list[str]:
     """Return a warning where many masks are empty and a loss has no term that would learn from them."""
     if "mask" not in results.plan.heads or results.empty_masks < MANY_EMPTY:
         return []
+    primary = str(results.plan.train.metric)
+    found = []
+    if results.empty_masks >= MOSTLY_EMPTY and primary.startswith("mask/"):
+        found = [
+            f"{results.empty_masks:.0%} of the masks are empty, and each that is predicted empty scores 1 in IoU and "
+            "Dice: a network that predicts nothing does well. Read the pooled scores beside them."
+        ]
     losses = {name: parse_loss(text) for name, text in results.plan.losses.items()}
     blind = [name for name, loss in losses.items() if "mask" in loss.targets and "mask" not in loss.pixelwise]
     if not blind:
-        return []
+        return found
     learn = "learns" if len(blind) == 1 else "learn"
     return [
+        *found,
         f"{results.empty_masks:.0%} of the masks are empty, and {_names(blind)} hardly {learn} from those: "
-        "an overlap has next to no gradient there. Add a pixelwise term such as bce(mask)."
+        "an overlap has next to no gradient there. Add a pixelwise term such as bce(mask).",
     ]
 
 
