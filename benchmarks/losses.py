@@ -376,10 +376,14 @@ def main() -> None:
         memory = f"{last['memory']['ours']:.1f} to {last['memory'][last['fastest']]:.1f} MiB"
         lines.append(f"| {name} | {' | '.join(cells)} | {last['milliseconds']['ours']:.2f} | {memory} |")
         print(lines[-1], flush=True)
+    own = compare("pixel_dice", (4, 5, 64, 64), args.repeats, device)
+    assert own is not None
     whole, alone, share = share_of_step(device, args.repeats)
     metrics = seconds_of_metrics(device, args.repeats)
     epoch = whole * 280 / 16  # 280 training images beside 60 validation images: the default shares of 400
     notes = [
+        f"pixel_dice on write-up D's own batches, 4x5x64x64: {own['ratio']:.1f} times its loop "
+        f"({own['low']:.1f}–{own['high']:.1f}).",
         f"2*ssim(depth) + bce(mask) + dice(mask): {1000 * alone:.1f} ms of resunet's step of {1000 * whole:.0f} ms at "
         f"64 px, batches of 16: {share:.1%}.",
         f"All metrics of mask and depth for 64 images at 64 px: {1000 * metrics:.0f} ms; for the 60 validation images "
