@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings, checked
-from basrelief.data import open_source
+from basrelief.data import INSTANCE_FORMATS, find_format, open_source
 from basrelief.data.inspect import Inspection, inspect_source
+from basrelief.data.purdue_write import write_purdue_shapes
+from basrelief.data.scenes_write import DEPTH_OPTIONS, write_scenes
 from basrelief.engine.own_size import score_source
 from basrelief.engine.predict import Predictor, load_run
 from basrelief.engine.predict_files import predict_files
@@ -145,6 +148,44 @@ def demo(
     return study("scenes:360", out=out, watcher=watcher, seeds=seeds, device=device, **DEMO)
 
 
+def generate_purdue_shapes(
+    count: int,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    box_keys: str = "value",
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Write a file of PurdueShapes5MultiObject's format; see ``write_purdue_shapes``.
+
+    Returns
+    -------
+    dict
+        ``out``, ``format``, ``count``, ``seed``, ``next`` (a command that looks at it).
+    """
+    write_purdue_shapes(Path(out), count, seed=seed, box_keys=box_keys, progress=progress)
+    return _generated(out, "purdue-shapes", count, seed)
+
+
+def generate_scenes(
+    count: int,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    resolution: str | int | tuple[int, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Write generated scenes as a folder, and return what ``generate_purdue_shapes`` does; see ``write_scenes``."""
+    size = checked(TrainSettings, {} if resolution is None else {"resolution": resolution}).resolution
+    write_scenes(Path(out), count, seed=seed, resolution=size, progress=progress)
+    return _generated(out, "folder", count, seed, DEPTH_OPTIONS)
+
+
+def _generated(out: str | Path, kind: str, count: int, seed: int, options: str = "") -> dict[str, Any]:
+    look = f"basrelief inspect {shlex.quote(str(out))} {options}".rstrip()
+    return {"out": str(out), "format": kind, "count": count, "seed": seed, "next": look}
+
+
 def inspect(data: str | Path, *, progress: Callable[[int, int], None] | None = None, **options: Any) -> Inspection:
     """Look at every file of the data; list what is there and everything that is wrong with it.
 
@@ -202,6 +243,9 @@ def evaluate(
     if data is not None:
         fresh = {"location": str(data), "limit": None, "group_file": None, "group_blocks": None, "split": "group"}
         settings = checked(DataSettings, home.model_dump() | fresh | given)
+        if find_format(settings.location, settings.options(None, 0)) not in INSTANCE_FORMATS:
+            unset = {"categories": None, "single_instance": False, "min_box": None}
+            settings = checked(DataSettings, settings.model_dump() | unset | given)
     if settings.location == home.location or Path(settings.location).resolve() == Path(home.location).resolve():
         if given:
             raise UsageError(

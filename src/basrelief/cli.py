@@ -30,7 +30,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help="A folder of images, or scenes:N for generated scenes.")]
+generate = typer.Typer(help="Make data: shapes or scenes, as files.", rich_markup_mode=None)
+app.add_typer(generate, name="generate", no_args_is_help=True)
+
+Data = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help="A folder or file in any known format (basrelief list formats), or scenes:N."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")]
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")]
@@ -45,6 +51,9 @@ DATA_OPTIONS: dict[str, tuple[Any, str]] = {
     "depth_max": (float, "Depth beyond this counts as unknown; the largest found if not given."),
     "mask_map": (str, "What stored mask values mean, such as 0=background,255=figure; 'unknown' leaves pixels out."),
     "invert_masks": (bool, "Whether masks are stored dark on bright; found by looking if not given."),
+    "categories": (str, "Of outlined instances (COCO): person,dog gives a plane each, person+dog one.  [default: all]"),
+    "single_instance": (bool, "Only images with exactly one instance of these categories."),
+    "min_box": (int, "Only images where it, or one of several, has a box of at least N x N pixels."),
     "background": (bool, "Whether to use backgrounds where there are any.  [default: yes]"),
 }
 SPLIT_OPTIONS: dict[str, tuple[Any, str]] = {
@@ -276,6 +285,51 @@ def demo(
     _give(verdict, as_json, _say_verdict)
 
 
+Count = Annotated[int, typer.Option(metavar="N", help="How many.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="The same seed makes the same data.")]
+
+
+@generate.command(name="purdue-shapes")
+def generate_purdue_shapes(
+    count: Count,
+    out: Annotated[Path, typer.Option(metavar="FILE.gz", help="A new file; -train or -test in its name is its split.")],
+    seed: Seed = 0,
+    box_keys: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND", help="Boxes by value (50 to 250), or by plane (0 to 4), as DLStudio's own reader needs."
+        ),
+    ] = "value",
+    as_json: Json = False,
+) -> None:
+    """Shapes, as a PurdueShapes5MultiObject file."""
+    from basrelief import app as functions
+    from basrelief.terminal import counting
+
+    with counting("Drawing") as progress:
+        made = functions.generate_purdue_shapes(count, out, seed=seed, box_keys=box_keys, progress=progress)
+    _give(made, as_json, _say_generated)
+
+
+@generate.command(name="scenes")
+def generate_scenes(
+    count: Count,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")],
+    seed: Seed = 0,
+    resolution: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="N or HEIGHTxWIDTH in pixels.  [default: 64]", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Rooms with a figure, as a folder of files."""
+    from basrelief import app as functions
+    from basrelief.terminal import counting
+
+    with counting("Generating") as progress:
+        made = functions.generate_scenes(count, out, seed=seed, resolution=resolution, progress=progress)
+    _give(made, as_json, _say_generated)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(__version__)
@@ -332,6 +386,11 @@ def _say_predicted(result: dict[str, Any]) -> None:
     typer.echo(f"{result['written']} predicted into {result['out']}{kept}.")
     for why in result["failed"].values():
         _note(why)
+
+
+def _say_generated(made: dict[str, Any]) -> None:
+    typer.echo(f"{made['count']} samples written: {made['out']}")
+    typer.echo(f"Look at them: {made['next']}")
 
 
 def _note(text: str) -> None:

@@ -38,6 +38,16 @@ def _read_numbers(value: Any) -> Any:
     return tuple(sorted(number for number in set(numbers) if math.isfinite(number)))
 
 
+def _read_names(value: Any) -> Any:
+    """Read "person,dog"."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        return value
+    if not names or not all(str(name).strip() for name in names):
+        raise UsageError(f"--categories {value!r}: expected names or ids with commas between, such as person,dog.")
+    return tuple(dict.fromkeys(str(name).strip() for name in names))
+
+
 def _read_activations(value: Any) -> Any:
     """Read "mask=identity,depth=softplus"."""
     if not isinstance(value, str):
@@ -57,6 +67,7 @@ def _read_location(value: Any) -> Any:
 Resolution = Annotated[tuple[Side, Side], BeforeValidator(_read_resolution)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_read_numbers)]
 MaskMap = Annotated[dict[int, str], BeforeValidator(lambda v: parse_mask_map(v) if isinstance(v, str) else v)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), Field(min_length=1)]
 Activations = Annotated[dict[str, str], BeforeValidator(_read_activations)]
 
 
@@ -80,6 +91,9 @@ class DataSettings(_Settings):
     depth_max: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     mask_map: MaskMap | None = None
     invert_masks: bool | None = None
+    categories: Names | None = None
+    single_instance: bool = False
+    min_box: Positive | None = None
     split: str = "group"
     group_blocks: Positive | None = None
     group_file: Annotated[Path, BeforeValidator(_read_location)] | None = None

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from basrelief.data import FORMATS, open_source
+from basrelief.data.purdue_write import write_purdue_shapes
 from basrelief.data.source import DataOptions
 from basrelief.errors import BasreliefError
-from support import write_folder
+from outlines import write_coco, write_labelme, write_yolo
+from support import make_quartets, write_folder, write_quartets_a, write_quartets_b, write_quartets_c
 
 
 def example(name: str, tmp_path: Path) -> str:
@@ -18,6 +20,27 @@ def example(name: str, tmp_path: Path) -> str:
         return "scenes:6"
     if name == "folder":
         return str(write_folder(tmp_path / "data", 6, depths=True))
+    if name == "manifest":
+        folder = write_folder(tmp_path / "data", 6, depths=True)
+        lines = [f"images/{i:02d}.png,masks/{i:02d}.png,depths/{i:02d}.png\n" for i in range(6)]
+        (folder / "all.csv").write_text("image,mask,depth\n" + "".join(lines))
+        return str(folder / "all.csv")
+    if name == "quartets-a":
+        return str(write_quartets_a(tmp_path / "data", make_quartets()))
+    if name == "quartets-b":
+        return str(write_quartets_b(tmp_path / "data", make_quartets()))
+    if name == "quartets-c":
+        return str(write_quartets_c(tmp_path / "data", make_quartets()))
+    if name == "purdue-shapes":
+        write_purdue_shapes(tmp_path / "shapes-train.gz", 6)
+        return str(tmp_path / "shapes-train.gz")
+    if name == "coco":
+        pytest.importorskip("pycocotools", reason="the extra 'coco' is not installed")
+        return str(write_coco(tmp_path / "data", 6))
+    if name == "yolo":
+        return str(write_yolo(tmp_path / "data", 6))
+    if name == "labelme":
+        return str(write_labelme(tmp_path / "data", 6))
     raise AssertionError(f"give the format {name} an example here")
 
 

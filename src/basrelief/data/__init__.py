@@ -6,10 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from basrelief.data.coco import detect_coco, read_coco
 from basrelief.data.folder import detect_folder, read_folder
+from basrelief.data.labelme import detect_labelme, read_labelme
+from basrelief.data.manifest import detect_manifest, read_manifest
+from basrelief.data.purdue import detect_purdue_shapes, read_purdue_shapes
+from basrelief.data.quartets_a import detect_quartets_a, read_quartets_a
+from basrelief.data.quartets_b import detect_quartets_b, read_quartets_b
+from basrelief.data.quartets_c import detect_quartets_c, read_quartets_c
 from basrelief.data.scenes import read_scenes
 from basrelief.data.source import DataOptions, Source
-from basrelief.errors import DataError, unknown_name
+from basrelief.data.yolo import detect_yolo, read_yolo
+from basrelief.errors import DataError, UsageError, unknown_name
 
 
 class FormatSpec(NamedTuple):
@@ -24,12 +32,32 @@ FORMATS: dict[str, FormatSpec] = {
     "scenes": FormatSpec(
         lambda location: location.startswith("scenes:"), read_scenes, "scenes:N, generated rooms with exact depth"
     ),
+    "coco": FormatSpec(detect_coco, read_coco, "COCO's JSON with outlined instances, its images beside or below it"),
+    "yolo": FormatSpec(detect_yolo, read_yolo, "images/ beside labels/ with text files of polygons"),
+    "labelme": FormatSpec(detect_labelme, read_labelme, "images with a JSON file of LabelMe for each"),
+    "purdue-shapes": FormatSpec(
+        detect_purdue_shapes, read_purdue_shapes, "PurdueShapes5MultiObject-…-train.gz, or a folder with train and test"
+    ),
+    "manifest": FormatSpec(
+        detect_manifest, read_manifest, "a CSV, TSV or Parquet file with a column image, and mask, depth, background, …"
+    ),
+    "quartets-a": FormatSpec(
+        detect_quartets_a, read_quartets_a, "bg/, bg_fg/, bg_fg_mask/, bg_fg_depth_map/, and file_map.txt pairs them"
+    ),
+    "quartets-b": FormatSpec(
+        detect_quartets_b, read_quartets_b, "bg/, bg_fg/, mask/, depth/, paired by the order of their files"
+    ),
+    "quartets-c": FormatSpec(
+        detect_quartets_c, read_quartets_c, "zip archives with Fg-Bg, Fg-Bg-Mask and Depth, Background and labels.txt"
+    ),
     "folder": FormatSpec(
         lambda location: detect_folder(Path(location)),
         read_folder,
         "images/ with any of masks/, depths/, backgrounds/, paired by name",
     ),
 }
+
+INSTANCE_FORMATS = ("coco", "yolo", "labelme")  # to which --categories, --single-instance and --min-box apply
 
 
 def open_source(location: str, options: DataOptions | None = None) -> Source:
@@ -38,19 +66,39 @@ def open_source(location: str, options: DataOptions | None = None) -> Source:
     Raises
     ------
     UsageError
-        For an unknown format.
+        For an unknown format, or an option that the format does not have.
     DataError
         When there is nothing there, or nothing that a format knows.
     """
     options = options or DataOptions()
+    name = find_format(location, options)
+    wrong = [option for option, given in instance_options(options).items() if given]
+    if wrong and name not in INSTANCE_FORMATS:
+        raise UsageError(
+            f"{', '.join(wrong)}: {location} is read as {name!r}, which has no outlined instances. These options are "
+            f"for {', '.join(INSTANCE_FORMATS)}; leave them out, or say --format."
+        )
+    return FORMATS[name].read(location, options)
+
+
+def find_format(location: str, options: DataOptions) -> str:
+    """Return the name of the format asked for, or the one found by looking."""
     if options.format is not None:
         if options.format not in FORMATS:
             raise unknown_name("format", options.format, FORMATS)
-        return FORMATS[options.format].read(location, options)
-    for spec in FORMATS.values():
+        return options.format
+    for name, spec in FORMATS.items():
         if spec.detect(location):
-            return spec.read(location, options)
+            return name
     if not Path(location).exists():
         raise DataError(f"{location} is not there. Expected a folder of images, or scenes:N for generated scenes.")
-    # The folder format knows best what it misses.
-    return FORMATS["folder"].read(location, options)
+    return "folder"  # it knows best what it misses
+
+
+def instance_options(options: DataOptions) -> dict[str, bool]:
+    """Return which of the options for outlined instances are set."""
+    return {
+        "--categories": options.categories is not None,
+        "--single-instance": options.single_instance,
+        "--min-box": options.min_box is not None,
+    }

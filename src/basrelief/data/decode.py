@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,31 @@ class FileError(DataError):
         return str(self.fault)
 
 
-def read_image(path: Path) -> np.ndarray:
+@dataclass(frozen=True)
+class Blob:
+    """A file's content in memory, such as that of an archive's member; ``where`` names it in messages."""
+
+    where: str
+    data: bytes
+
+    @property
+    def name(self) -> str:
+        """The last part of ``where``, as of a path."""
+        return PurePosixPath(self.where).name
+
+    @property
+    def suffix(self) -> str:
+        """The file type, as of a path."""
+        return PurePosixPath(self.where).suffix
+
+    def __str__(self) -> str:
+        return self.where
+
+
+File = Path | Blob
+
+
+def read_image(path: File) -> np.ndarray:
     """Return an image as uint8 (H, W, 3).
 
     Grey, 1-bit, palette, CMYK, 16-bit and alpha are converted: transparent parts are laid on black; 16-bit values are
@@ -57,7 +83,7 @@ def read_image(path: Path) -> np.ndarray:
     with _decoding(path, "an image"):
         array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else None
         if array is None:
-            with Image.open(path) as picture:
+            with Image.open(_open(path)) as picture:
                 wide = _png_bits(path) == 16
                 array = _pillow_colours(picture, path)
             if wide and array.ndim == 3 and not array.any():  # Pillow keeps the high bytes of 16-bit colour
@@ -73,7 +99,7 @@ def picture_to_bytes(picture: Image.Image) -> np.ndarray:
     return _to_bytes(_pillow_colours(picture, name), name)
 
 
-def read_mask_values(path: Path, *, colours: bool = False) -> np.ndarray:
+def read_mask_values(path: File, *, colours: bool = False) -> np.ndarray:
     """Return a mask's stored values: integers (H, W), or uint8 (H, W, 3) for true colour.
 
     Palette files give their indices, unless the palette is all grey (then the grey values, since tools that shrink
@@ -93,7 +119,7 @@ def read_mask_values(path: Path, *, colours: bool = False) -> np.ndarray:
         return _whole_numbers(array, path)
 
 
-def read_depth(path: Path) -> np.ndarray:
+def read_depth(path: File) -> np.ndarray:
     """Return depth as stored, float32 (H, W): from PNG, TIFF or PFM of any width, or ``.npy`` (2-D, or one channel).
 
     NaN and infinities are left as they are.
@@ -120,13 +146,13 @@ def read_depth(path: Path) -> np.ndarray:
             return array.astype(np.float32)
 
 
-def palette_of(path: Path) -> tuple[tuple[int, int, int], ...] | None:
+def palette_of(path: File) -> tuple[tuple[int, int, int], ...] | None:
     """Return the colours of a palette file in the order of their indices; None where there is none or it is grey."""
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return None
     with _decoding(path, "a mask"):
         try:
-            with Image.open(path) as picture:
+            with Image.open(_open(path)) as picture:
                 return None if picture.mode not in ("P", "PA") else _colour_palette(picture)
         except UnidentifiedImageError:
             if path.suffix.lower() in TIFF_SUFFIXES:
@@ -134,15 +160,15 @@ def palette_of(path: Path) -> tuple[tuple[int, int, int], ...] | None:
             raise
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: File) -> tuple[int, int]:
     """Return (height, width) after EXIF orientation, from the header alone."""
     with _decoding(path, "an image"):
         if path.suffix.lower() == ".npy":
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+            shape = _load_array(path).shape
             shape = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
             return (int(shape[0]), int(shape[1])) if len(shape) in (2, 3) else (0, 0)  # refused when it is read
         try:
-            with Image.open(path) as picture:
+            with Image.open(_open(path)) as picture:
                 _check_pixels(picture.size[0] * picture.size[1], path)
                 # ``size`` of a TIFF file is turned already in some Pillow versions; its tags are not.
                 tags = getattr(picture, "tag_v2", None)
@@ -152,28 +178,39 @@ def image_size(path: Path) -> tuple[int, int]:
         except UnidentifiedImageError:
             if path.suffix.lower() not in TIFF_SUFFIXES:
                 raise
-        with tifffile.TiffFile(path) as tiff:  # kinds of TIFF that Pillow does not know, such as 64-bit floats
+        with tifffile.TiffFile(_open(path)) as tiff:  # kinds of TIFF that Pillow does not know, such as 64-bit floats
             page: Any = tiff.pages[0]
             return int(page.imagelength), int(page.imagewidth)
 
 
-def highest_in_16_bits(path: Path) -> int | None:
+def highest_in_16_bits(path: File) -> int | None:
     """Return the highest stored value of a 16-bit grey or TIFF image, None for files of another width."""
     with _decoding(path, "an image"):
         array = None
         if path.suffix.lower() in TIFF_SUFFIXES:
             array = _read_tiff(path)
         elif _png_bits(path) == 16:
-            with Image.open(path) as picture:
+            with Image.open(_open(path)) as picture:
                 array = np.asarray(picture) if picture.mode.startswith("I") else None
         return int(array.max()) if array is not None and array.dtype == np.uint16 else None
 
 
+def _open(path: File) -> Path | BytesIO:
+    """Return what decoders open."""
+    return BytesIO(path.data) if isinstance(path, Blob) else path
+
+
+def _load_array(path: File) -> Any:
+    if isinstance(path, Blob):
+        return np.load(BytesIO(path.data), allow_pickle=False)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
 @contextmanager
-def _decoding(path: Path, what: str) -> Iterator[None]:
+def _decoding(path: File, what: str) -> Iterator[None]:
     """Turn whatever a decoder raises into a FileError."""
     try:
-        if path.stat().st_size == 0:
+        if (len(path.data) if isinstance(path, Blob) else path.stat().st_size) == 0:
             raise FileError(str(path), "is empty (zero bytes)", "Copy the file again, or remove it")
         yield
     except FileError:
@@ -200,18 +237,18 @@ def _decoding(path: Path, what: str) -> Iterator[None]:
         ) from error
 
 
-def _read_stored(path: Path, colours: bool) -> np.ndarray:
+def _read_stored(path: File, colours: bool) -> np.ndarray:
     """Return stored values from any kind of file, (H, W) or (H, W, C), an alpha channel last where there is one."""
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return _one_plane(_read_array_file(path), path)
     array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else None
     if array is None:
-        with Image.open(path) as picture:
+        with Image.open(_open(path)) as picture:
             array = _pillow_stored(picture, path, colours)
     return array
 
 
-def _pillow_colours(picture: Image.Image, path: Path) -> np.ndarray:
+def _pillow_colours(picture: Image.Image, path: File) -> np.ndarray:
     """Return grey (H, W) of any width, or uint8 (H, W, 3), transparency laid on black."""
     picture = _loaded(picture, path)
     if picture.mode == "1":
@@ -225,7 +262,7 @@ def _pillow_colours(picture: Image.Image, path: Path) -> np.ndarray:
     return np.asarray(picture.convert("RGB"))
 
 
-def _pillow_stored(picture: Image.Image, path: Path, colours: bool) -> np.ndarray:
+def _pillow_stored(picture: Image.Image, path: File, colours: bool) -> np.ndarray:
     """Return stored values; of a palette file, ``colours`` asks for its colours instead of indices."""
     picture = _loaded(picture, path)
     if picture.mode == "1":
@@ -239,7 +276,7 @@ def _pillow_stored(picture: Image.Image, path: Path, colours: bool) -> np.ndarra
     return np.asarray(picture.convert("RGB"))
 
 
-def _loaded(picture: Image.Image, path: Path) -> Image.Image:
+def _loaded(picture: Image.Image, path: File) -> Image.Image:
     _check_pixels(picture.size[0] * picture.size[1], path)
     picture.load()
     return ImageOps.exif_transpose(picture)
@@ -254,10 +291,10 @@ def _colour_palette(picture: Image.Image) -> tuple[tuple[int, int, int], ...] | 
     return None if all(r == g == b for r, g, b in colours) else tuple(colours)
 
 
-def _read_tiff(path: Path) -> np.ndarray | None:
+def _read_tiff(path: File) -> np.ndarray | None:
     """Return the first page of a grey or RGB TIFF at its full width; None where Pillow does as well or better."""
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with tifffile.TiffFile(_open(path)) as tiff:
             page: Any = tiff.pages[0]
             name = getattr(page.photometric, "name", "")
             if name not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
@@ -300,12 +337,12 @@ def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(turns[orientation](array)) if orientation in turns else array
 
 
-def _read_array_file(path: Path) -> np.ndarray:
+def _read_array_file(path: File) -> np.ndarray:
     if path.suffix.lower() == ".pfm":
-        with Image.open(path) as picture:
+        with Image.open(_open(path)) as picture:
             return np.asarray(_loaded(picture, path))
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = _load_array(path)
     except ValueError as error:
         if "object" not in str(error).lower():
             raise
@@ -318,7 +355,7 @@ def _read_array_file(path: Path) -> np.ndarray:
     return np.array(array)
 
 
-def _one_plane(array: np.ndarray, path: Path) -> np.ndarray:
+def _one_plane(array: np.ndarray, path: File) -> np.ndarray:
     shape = array.shape
     if array.ndim == 3 and 1 in (shape[0], shape[-1]):
         array = array[..., 0] if shape[-1] == 1 else array[0]
@@ -341,7 +378,7 @@ def _without_alpha(array: np.ndarray) -> np.ndarray:
     return np.where(shown if colour.ndim == 2 else shown[..., None], colour, np.zeros((), colour.dtype))
 
 
-def _collapse(array: np.ndarray, path: Path) -> np.ndarray:
+def _collapse(array: np.ndarray, path: File) -> np.ndarray:
     """Return one channel where all of them are equal, or nearly so in a lossy file."""
     if path.suffix.lower() in LOSSY_SUFFIXES:
         return array[..., 1] if int(np.ptp(array, axis=-1).max()) <= GREY_TOLERANCE else array
@@ -349,7 +386,7 @@ def _collapse(array: np.ndarray, path: Path) -> np.ndarray:
     return first if all(np.array_equal(first, array[..., i]) for i in range(1, array.shape[-1])) else array
 
 
-def _whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
+def _whole_numbers(array: np.ndarray, path: File) -> np.ndarray:
     if array.dtype == np.bool_:
         return array.astype(np.uint8)
     if array.dtype.kind == "f":
@@ -365,7 +402,7 @@ def _whole_numbers(array: np.ndarray, path: Path) -> np.ndarray:
     return array
 
 
-def _to_bytes(array: np.ndarray, path: Path) -> np.ndarray:
+def _to_bytes(array: np.ndarray, path: File) -> np.ndarray:
     if array.ndim == 3 and array.shape[-1] == 2:
         array = array[..., 0]
     array = array[..., :3] if array.ndim == 3 else array
@@ -387,17 +424,20 @@ def _to_bytes(array: np.ndarray, path: Path) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _png_bits(path: Path) -> int:
+def _png_bits(path: File) -> int:
     """Return the bits a channel of a PNG file, 0 for other files."""
-    with path.open("rb") as file:
-        head = file.read(26)
+    if isinstance(path, Blob):
+        head = path.data[:26]
+    else:
+        with path.open("rb") as file:
+            head = file.read(26)
     return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 26 else 0
 
 
-def _check_pixels(count: int, path: Path) -> None:
+def _check_pixels(count: int, path: File) -> None:
     if count > MAX_PIXELS:
         raise _too_large(path)
 
 
-def _too_large(path: Path) -> FileError:
+def _too_large(path: File) -> FileError:
     return FileError(str(path), f"has more than {MAX_PIXELS:,} pixels, the limit", "Make it smaller, or cut it up")

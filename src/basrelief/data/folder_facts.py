@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from basrelief.data.decode import FileError, image_size, read_depth
+from basrelief.data.archive import Stored, fetched
+from basrelief.data.decode import File, FileError, image_size, read_depth
 from basrelief.data.folder_layout import plain_name
 from basrelief.data.folder_load import size_fault
 from basrelief.data.mask_looks import MaskLook, look_at, palettes_differ
@@ -38,16 +39,29 @@ def check_headers(entries: Sequence[Entry], broken: dict[str, Fault]) -> None:
         if entry.id in broken:
             continue
         try:
-            sizes = {plane: image_size(path) for plane, path in entry.planes.items() if path.suffix != ".pfm"}
+            fault = header_fault(entry.planes)
         except FileError as error:
-            broken[entry.id] = error.fault
-            continue
-        for plane, size in sizes.items():
-            if plane != "image" and 0 not in size and (fault := size_fault(plane, entry.planes, size, sizes["image"])):
-                broken.setdefault(entry.id, fault)
+            fault = error.fault
+        if fault:
+            broken[entry.id] = fault
 
 
-def recognise_masks(paths: Sequence[Path], root: Path, options: DataOptions, faults: list[Fault]) -> MaskMapping:
+def header_fault(files: Mapping[str, File]) -> Fault | None:
+    """Return what is wrong with the sizes of an entry's files, by their headers.
+
+    Raises
+    ------
+    FileError
+        If a file's header cannot be read.
+    """
+    sizes = {plane: image_size(path) for plane, path in files.items() if path.suffix != ".pfm"}
+    for plane, size in sizes.items():
+        if plane != "image" and 0 not in size and (fault := size_fault(plane, files, size, sizes["image"])):
+            return fault
+    return None
+
+
+def recognise_masks(paths: Sequence[Stored], root: Path, options: DataOptions, faults: list[Fault]) -> MaskMapping:
     """Return what the masks' values mean, from a sample of them, a classes file in ``root`` and the options.
 
     Raises
@@ -61,13 +75,14 @@ def recognise_masks(paths: Sequence[Path], root: Path, options: DataOptions, fau
     looks = _look(spread(paths, MASKS_LOOKED_AT), faults)
     if not looks:
         raise DataError(f"{paths[0].parent}: no mask can be read.")
+    by_name = {str(path): path for path in paths}
     values = {value for look in looks for value in look.counts}
     rare = len(values) == 1 or (not names.names and 2 < len(values) <= 128 and not any(look.lossy for look in looks))
     if rare and not options.mask_map and len(paths) > MASKS_LOOKED_AT:
         looks = _look(spread(paths, MASKS_LOOKED_AT_FOR_CLASSES), faults)
     by_colour = palettes_differ(looks) or (bool(names.colours) and any(look.palette for look in looks))
     if by_colour:
-        looks = _look([Path(look.file) for look in looks], faults, colours=True)
+        looks = _look([by_name[look.file] for look in looks], faults, colours=True)
     mapping = recognise(looks, names=names, mask_map=options.mask_map, invert=options.invert_masks)
     for look in looks:
         if (soft := soft_share(mapping, look)) > 0.05:
@@ -76,10 +91,10 @@ def recognise_masks(paths: Sequence[Path], root: Path, options: DataOptions, fau
     return replace(mapping, colours=mapping.colours or by_colour)
 
 
-def _look(paths: Sequence[Path], faults: list[Fault], *, colours: bool = False) -> list[MaskLook]:
-    def attempt(path: Path) -> MaskLook | Fault:
+def _look(paths: Sequence[Stored], faults: list[Fault], *, colours: bool = False) -> list[MaskLook]:
+    def attempt(path: Stored) -> MaskLook | Fault:
         try:
-            return look_at(path, colours=colours)
+            return look_at(fetched(path), colours=colours)
         except FileError as error:
             return error.fault
 
@@ -116,12 +131,12 @@ def depth_facts(folder: str, options: DataOptions, notes: list[str]) -> tuple[st
     return unit, kind
 
 
-def point_out_unknown_depth(paths: Sequence[Path], options: DataOptions, faults: list[Fault]) -> None:
+def point_out_unknown_depth(paths: Sequence[Stored], options: DataOptions, faults: list[Fault]) -> None:
     """Look in some depth maps for values that often mean unknown."""
     shares: dict[float, list[float]] = {0.0: [], 255.0: [], 65535.0: []}
     for path in spread(paths, 16):
         try:
-            depth = read_depth(path)
+            depth = read_depth(fetched(path))
         except FileError as error:
             faults.append(error.fault)
             continue

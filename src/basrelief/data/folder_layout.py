@@ -38,7 +38,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _EDGE = {
     plane: re.compile(
         "^(?:{0})[-_. ]+|[-_. ]+(?:{0})$".format("|".join(sorted(words.split(), key=len, reverse=True))), re.IGNORECASE
@@ -78,7 +78,7 @@ class Pairs(NamedTuple):
 
 def find_layout(root: Path) -> Layout:
     """Return what lies where, without opening a file."""
-    folders, files = _scan(root)
+    folders, files = scan(root)
     passed_over: Counter[str] = Counter()
     planes: dict[str, dict[str, list[Found]]] = defaultdict(dict)
     for plane, words in FOLDERS.items():
@@ -145,7 +145,7 @@ def _split_names(found: list[Found]) -> list[Found]:
 
 def _walk(folder: Path, plane: str, passed_over: Counter[str], prefix: str = "") -> Iterator[Found]:
     wanted = IMAGE_SUFFIXES | ARRAY_SUFFIXES if plane in TARGETS else IMAGE_SUFFIXES
-    folders, files = _scan(folder)
+    folders, files = scan(folder)
     for path in files:
         suffix = path.suffix.lower()
         if suffix in wanted:
@@ -157,13 +157,13 @@ def _walk(folder: Path, plane: str, passed_over: Counter[str], prefix: str = "")
             yield from _walk(inner, plane, passed_over, f"{prefix}{inner.name}/")  # a link upward would never end
 
 
-def _scan(folder: Path) -> tuple[list[Path], list[Path]]:
+def scan(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return (folders, files), without what the operating system leaves around."""
     folders: list[Path] = []
     files: list[Path] = []
     with os.scandir(folder) as found:
         for item in found:
-            if not item.name.startswith(".") and item.name.lower() not in _JUNK:
+            if not item.name.startswith(".") and item.name.lower() not in JUNK:
                 (folders if item.is_dir() else files).append(Path(item.path))
     return sorted(folders, key=lambda path: natural(path.name)), files
 

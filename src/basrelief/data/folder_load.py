@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from basrelief.batch import Sample
-from basrelief.data.decode import FileError, read_depth, read_image, read_mask_values
+from basrelief.data.decode import File, FileError, read_depth, read_image, read_mask_values
 from basrelief.data.mask_values import MaskMapping, to_planes
 from basrelief.data.source import Entry, Fault
 
@@ -33,9 +32,19 @@ def load_entry(reading: Reading, entry: Entry) -> Sample:
     FileError
         Naming the file that cannot be used.
     """
-    if fault := reading.broken.get(entry.id):
+    return load_files(reading, entry.id, entry.planes)
+
+
+def load_files(reading: Reading, name: str, files: Mapping[str, File]) -> Sample:
+    """Decode the files of the entry called ``name``, which may be in memory, as ``load_entry`` does.
+
+    Raises
+    ------
+    FileError
+        Naming the file that cannot be used.
+    """
+    if fault := reading.broken.get(name):
         raise FileError(fault.file, fault.problem, fault.remedy)
-    files = entry.planes
     image = read_image(files["image"])
     size = image.shape[:2]
     background = mask = known = depth = None
@@ -49,10 +58,10 @@ def load_entry(reading: Reading, entry: Entry) -> Sample:
     if "depth" in files:
         depth = _load_depth(reading, files["depth"])
         _demand_fit("depth", files, depth.shape, size)
-    return Sample(entry.id, image, background, mask, known, depth)
+    return Sample(name, image, background, mask, known, depth)
 
 
-def _load_depth(reading: Reading, path: Path) -> np.ndarray:
+def _load_depth(reading: Reading, path: File) -> np.ndarray:
     depth = read_depth(path)
     unknown = ~np.isfinite(depth)
     if reading.depth_invalid:
@@ -69,19 +78,19 @@ def _load_depth(reading: Reading, path: Path) -> np.ndarray:
     return depth
 
 
-def _demand_fit(plane: str, files: Mapping[str, Path], size: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+def _demand_fit(plane: str, files: Mapping[str, File], size: tuple[int, ...], wanted: tuple[int, ...]) -> None:
     if fault := size_fault(plane, files, size, wanted):
         raise FileError(fault.file, fault.problem, fault.remedy)
 
 
-def size_fault(plane: str, files: Mapping[str, Path], size: tuple[int, ...], wanted: tuple[int, ...]) -> Fault | None:
+def size_fault(plane: str, files: Mapping[str, File], size: tuple[int, ...], wanted: tuple[int, ...]) -> Fault | None:
     """Return what is wrong with a plane's size beside its image's, both (height, width).
 
-    A mask must have its image's size, as it cannot be resized without loss. Other planes must have its aspect ratio: a
-    difference of up to 2 %, or what comes from rounding, passes.
+    A mask, and the picture of where targets are valid, must have their image's size, as they cannot be resized without
+    loss. Other planes must have its aspect ratio: a difference of up to 2 %, or what comes from rounding, passes.
     """
     problem = f"is {size[1]} × {size[0]} pixels, and its image {files['image'].name} is {wanted[1]} × {wanted[0]}"
-    if plane == "mask":
+    if plane in ("mask", "valid"):
         if size == wanted:
             return None
         remedy = "Save both with one size (masks without smoothing), or remove the pair"

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from basrelief.data.decode import LOSSY_SUFFIXES, palette_of, read_mask_values
+from basrelief.data.decode import LOSSY_SUFFIXES, File, palette_of, read_mask_values
 
 NOISE = 24  # grey levels that saving with loss may add to a value
 COLOUR = 1 << 24  # codes of colours are COLOUR | 0xRRGGBB, so that no colour equals a grey value
@@ -45,7 +44,7 @@ class MaskLook:
     palette: tuple[tuple[int, int, int], ...] | None = None
 
 
-def look_at(path: Path, *, colours: bool = False) -> MaskLook:
+def look_at(path: File, *, colours: bool = False) -> MaskLook:
     """Count one mask's values. ``colours`` reads a palette file by its colours.
 
     Raises

@@ -37,6 +37,14 @@ class DataOptions:
         Stored value -> class name or index (0 is background, "unknown" leaves the pixel out); None: found by looking.
     invert_masks
         True: the figure is stored dark; False: bright; None: found by looking.
+    categories
+        For outlined instances: names or ids of the categories to segment, the others being background. Each member is
+        a plane of the mask; several joined by "+" share one. None: all categories, in one plane.
+    single_instance
+        For outlined instances: keep images with exactly one instance of these categories.
+    min_box
+        For outlined instances: keep images where that instance, or one of several, has a box with both sides at least
+        so many pixels long; smaller instances beside it are unknown pixels.
     group_blocks
         Number of blocks of neighbouring samples, each of which is kept in one split.
     group_file
@@ -56,6 +64,9 @@ class DataOptions:
     depth_max: float | None = None
     mask_map: Mapping[int, str] | None = None
     invert_masks: bool | None = None
+    categories: tuple[str, ...] | None = None
+    single_instance: bool = False
+    min_box: int | None = None
     group_blocks: int | None = None
     group_file: Path | None = None
     resolution: tuple[int, int] | None = None
@@ -71,7 +82,8 @@ class Entry:
     id
         Unique within the source.
     planes
-        Plane name ("image", "background", "mask", "depth") -> file; empty for generated data. Two entries that name
+        Plane name ("image", "background", "mask", "depth", and "valid" for a picture of where targets are known) ->
+        file; empty for generated data. For a plane inside an archive, the archive. Two entries that name
         the same background file share one background.
     group
         Samples with the same group stay in one split; None: a group of its own.

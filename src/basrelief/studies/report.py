@@ -266,14 +266,14 @@ def _option(name: str, value: Any) -> list[str]:
             return []
         case "resolution", [height, width]:
             return [option, f"{height}x{width}"]
-        case "skip_broken", False:
+        case "skip_broken" | "single_instance", False:
             return []
         case _, bool():
             return [option if value else option.replace("--", "--no-", 1)]
         case _, dict():
             return [option, ",".join(f"{key}={part}" for key, part in value.items())]
         case _, list():
-            return [option, ",".join(f"{part:g}" for part in value)]
+            return [option, ",".join(part if isinstance(part, str) else f"{part:g}" for part in value)]
         case _, float():
             return [option, f"{value:g}"]
     return [option, str(value)]
