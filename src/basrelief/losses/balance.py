@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from basrelief.errors import UsageError
 LARGEST = 1e4  # a weight is changed by at most this factor, and a term that would need more is not measured there
 
 
-class Weighting(nn.Module):
+class Weighting(nn.Module, ABC):
     """The rule that turns the values of a group's terms into one number. State is kept in buffers and parameters.
 
     Called with ``values`` (terms,) and ``measure``, which returns the norms (terms,) of the terms' gradients at the
@@ -21,9 +22,9 @@ class Weighting(nn.Module):
     the weights (terms,) that went into it.
     """
 
+    @abstractmethod
     def forward(self, values: Tensor, measure: Callable[[], Tensor] | None) -> tuple[Tensor, Tensor]:
         """Return the weighted sum, and the weights."""
-        raise NotImplementedError
 
     def end_epoch(self) -> None:
         """Take notice that an epoch has ended."""
