@@ -120,8 +120,9 @@ def show_verdict(verdict: Mapping[str, Any]) -> None:
     if verdict["pairs"]:
         pairs = _table("a", "b", "a - b", "95 % interval", "decision")
         for pair in verdict["pairs"]:
+            more = pair["more_seeds"]
             decision = {"a": f"{pair['a']} better", "b": f"{pair['b']} better", "equal": "practically equal"}.get(
-                pair["decision"], "undecided" + (f", {pair['more_seeds']} more seeds" if pair["more_seeds"] else "")
+                pair["decision"], "undecided" + (f", about {more} more seed{'s' if more > 1 else ''}" if more else "")
             )
             pairs.add_row(pair["a"], pair["b"], _number(pair["difference"]), _interval(pair["ci"]), decision)
         _out.print(pairs)
