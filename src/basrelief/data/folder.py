@@ -162,7 +162,7 @@ def _entries(
     entries: list[Entry] = []
     for image, files, group in zip(images, planes, groups, strict=True):
         if any(target in files for target in TARGETS) or image.name in found.broken:
-            entries.append(Entry(image.name, files, group, image.split))
+            entries.append(Entry(image.name, files, group, split=image.split))
         else:
             problem = "has neither mask nor depth map and is left out"
             remedy = f"Add one named {Path(image.name).name}"

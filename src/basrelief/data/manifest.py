@@ -153,7 +153,7 @@ def _entry(folder: Path, line: Line, name: str, split: str | None, found: _Findi
                 problem = f"names the {plane} {line.cells[plane]!r}, which is a folder"
             remedy = f"Correct the path, which starts at {folder}, or remove the line"
             found.broken[name] = Fault(line.at, problem, remedy)
-    return Entry(name, planes, line.cells.get("group"), split)
+    return Entry(name, planes, line.cells.get("group"), split=split)
 
 
 def _posix(folder: Path, stated: str) -> str:

@@ -86,7 +86,10 @@ class Entry:
         file; empty for generated data. For a plane inside an archive, the archive. Two entries that name
         the same background file share one background.
     group
-        Samples with the same group stay in one split; None: a group of its own.
+        Samples with the same group stay in one split: a background, a video, a person; None: a group of its own.
+    foreground
+        Name of the figure that was pasted in, where it recurs on several backgrounds; None: not known, or its own.
+        A split keeps foregrounds apart as well as groups.
     split
         "train", "val" or "test" where the data comes divided already, else None.
     """
@@ -94,6 +97,7 @@ class Entry:
     id: str
     planes: Mapping[str, Path] = field(default_factory=dict)
     group: str | None = None
+    foreground: str | None = None
     split: str | None = None
 
 
