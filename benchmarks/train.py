@@ -26,7 +26,8 @@ from basrelief.data import open_source
 from basrelief.data.loader import Loader
 from basrelief.data.source import DataOptions
 from basrelief.data.splits import Split, split_store
-from basrelief.data.store import Store, pack
+from basrelief.data.pack import pack
+from basrelief.data.store import Store
 from basrelief.engine.evaluate import forward
 from basrelief.engine.machine import choose_machine, device_name
 from basrelief.engine.train import RunPlan, Silent, build_model, train_run

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from basrelief.data import open_source
+from basrelief.data.pack import pack
 from basrelief.data.source import DataOptions
-from basrelief.data.store import Store, pack
+from basrelief.data.store import Store
 from support import write_folder
 
 

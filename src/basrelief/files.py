@@ -115,15 +115,24 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes ``folder`` when the block ends without an error."""
+def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder that becomes ``folder`` when the block ends without an error.
+
+    With ``replace``, what stands at ``folder`` stays until then, and is removed.
+    """
     with output_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=PARTIAL))
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
-            temporary.replace(folder)
+            if replace and folder.exists():
+                before = Path(tempfile.mkdtemp(dir=folder.parent, prefix=PARTIAL))
+                folder.replace(before)
+                temporary.replace(folder)
+                shutil.rmtree(before, ignore_errors=True)
+            else:
+                temporary.replace(folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise

@@ -10,8 +10,9 @@ from PIL import Image
 from basrelief.data import open_source
 from basrelief.data.decode import FileError
 from basrelief.data.inspect import inspect_source
+from basrelief.data.pack import pack
 from basrelief.data.source import DataOptions, Source
-from basrelief.data.store import open_store, pack
+from basrelief.data.store import open_store
 from basrelief.errors import DataError
 from support import make_quartets, write_pictures, write_quartets_a, write_quartets_b, write_quartets_c
 
@@ -63,10 +64,9 @@ def test_backgrounds_are_packed_once_and_read_alike_from_every_layout(tmp_path: 
     for name, write in WRITERS.items():
         source = open_source(str(write(tmp_path / name, make_quartets())))
         store = pack(source, source.entries, tmp_path / f"{name}.store", (24, 32), key="")
-        assert store.background is not None
-        assert len(store.background) == 3
+        assert len(store.shards("background")[0]) == 3
         assert len(open_store(store.path).index) == 6
-        images.append(np.array(store.image))
+        images.append(np.array(store.shards("image")[0]))
     assert np.array_equal(images[0], images[1])
     assert np.array_equal(images[0], images[2])
 

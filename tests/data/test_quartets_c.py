@@ -12,8 +12,8 @@ import pytest
 from basrelief.data import open_source
 from basrelief.data.decode import FileError
 from basrelief.data.inspect import inspect_source
+from basrelief.data.pack import source_key
 from basrelief.data.source import DataOptions, Source
-from basrelief.data.store import source_key
 from basrelief.errors import BasreliefError, DataError
 from support import make_quartets, write_pictures, write_quartets_c
 

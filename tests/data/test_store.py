@@ -9,18 +9,12 @@ from PIL import Image
 
 from basrelief.batch import Sample
 from basrelief.data import open_source
+from basrelief.data.pack import pack, source_key
 from basrelief.data.resize import resize_sample
 from basrelief.data.source import DataOptions, Entry, Source
-from basrelief.data.store import (
-    DEPTH_CODES,
-    UNKNOWN_DEPTH,
-    Store,
-    open_store,
-    pack,
-    source_key,
-)
+from basrelief.data.store import DEPTH_CODES, Store, open_store
 from basrelief.errors import DataError
-from support import write_folder
+from support import make_quartets, write_folder, write_quartets_b
 
 
 def source_of(samples: list[Sample], **facts: object) -> Source:
@@ -39,30 +33,29 @@ def pack_all(source: Source, folder: Path, resolution: tuple[int, int], **option
 def test_planes_come_back_as_they_were(tmp_path: Path) -> None:
     source = open_source("scenes:9", DataOptions(resolution=(20, 28)))
     store = pack_all(source, tmp_path / "store", (20, 28))
-    for row, entry in enumerate(source.entries):
-        sample = source.load(entry)
-        assert np.array_equal(store.image[row], sample.image)
-        assert store.mask is not None
-        assert np.array_equal(store.mask[row], sample.mask)
-        assert store.background is not None
-        assert np.array_equal(store.background[store.background_rows[row]], sample.background)
-        assert store.depth is not None
-        depth = store.depth[row].astype(float) * store.facts.depth_max / DEPTH_CODES
-        assert np.abs(depth - sample.depth).max() <= store.facts.depth_max / DEPTH_CODES / 2 + 1e-6
+    for number, entry in enumerate(source.entries):
+        sample, stored = source.load(entry), store.sample(number)
+        for plane in ("image", "mask", "background"):
+            assert np.array_equal(getattr(stored, plane), getattr(sample, plane)), plane
+        assert stored.mask_valid is None
+        assert sample.depth is not None
+        assert stored.depth is not None
+        assert np.abs(stored.depth - sample.depth).max() <= sample.depth.max() / DEPTH_CODES / 2 + 1e-6
 
 
 def test_each_distinct_background_is_stored_once(scenes_store: Store) -> None:
-    assert scenes_store.background is not None
     groups = scenes_store.index["group"].n_unique()
-    assert len(scenes_store.background) == groups < scenes_store.facts.count
+    assert sum(map(len, scenes_store.shards("background"))) == groups < scenes_store.facts.count
     rows = zip(scenes_store.index["group"], scenes_store.index["background"], strict=True)
     assert len(set(rows)) == groups
 
 
 def test_anyone_can_open_the_arrays_with_numpy(scenes_store: Store) -> None:
-    image = np.load(scenes_store.path / "image.npy", mmap_mode="r")
-    assert image.shape == (24, 32, 32, 3)
-    assert image.dtype == np.uint8
+    image = np.load(scenes_store.path / "image-000.npy", mmap_mode="r")
+    assert (image.shape, image.dtype) == ((24, 32, 32, 3), np.uint8)
+    mask = np.load(scenes_store.path / "mask-000.npy")
+    assert (mask.shape, mask.dtype) == ((24, 1, 32, 4), np.uint8)
+    assert np.array_equal(np.unpackbits(mask[5], axis=-1), scenes_store.sample(5).mask)  # type: ignore[arg-type]
 
 
 def test_unknown_pixels_missing_targets_and_zero_depth_keep_their_meaning(tmp_path: Path) -> None:
@@ -77,16 +70,22 @@ def test_unknown_pixels_missing_targets_and_zero_depth_keep_their_meaning(tmp_pa
         Sample("far", image + 2, mask=mask * 0, depth=depth * 10),
     ]
     store = pack_all(source_of(samples), tmp_path / "store", (4, 4), depth_max=5.0)
-    assert store.mask is not None
-    assert store.depth is not None
-    assert (store.mask[0, 0, 0] == 255).all()
-    assert (store.mask[0, 0, 1:] == 1).all()
-    assert (store.mask[1] == 255).all()
-    assert store.depth[0, 0, 0] == UNKNOWN_DEPTH
-    assert store.depth[0, 1, 1] == 0
-    assert store.depth[0, 2, 2] == round(2 / 5 * DEPTH_CODES)
-    assert (store.depth[1] == UNKNOWN_DEPTH).all()
-    assert store.depth[2, 2, 2] == UNKNOWN_DEPTH, "beyond --depth-max is unknown"
+    both, neither, far = (store.sample(number) for number in range(3))
+    assert both.mask_valid is not None
+    assert both.mask is not None
+    assert not both.mask_valid[0].any()
+    assert both.mask_valid[1:].all()
+    assert (both.mask[0, 1:] == 1).all()
+    assert neither.mask is None
+    assert neither.depth is None
+    assert both.depth is not None
+    assert np.isnan(both.depth[0, 0])
+    assert both.depth[1, 1] == 0
+    assert both.depth[2, 2] == pytest.approx(2)
+    assert far.depth is not None
+    assert np.isnan(far.depth[2, 2]), "beyond --depth-max is unknown"
+    assert np.isfinite(far.depth).sum() == 1, "a distance of 0 stays known"
+    assert store.facts.depth_max == 5
     assert (store.facts.unknown_mask, store.facts.unknown_depth, store.facts.empty_masks) == (True, True, 1)
 
 
@@ -120,10 +119,11 @@ def test_broken_samples_are_all_listed_or_left_out_on_request(tmp_path: Path) ->
     assert not (tmp_path / "store").exists(), "nothing half-written is left"
     assert not list(tmp_path.glob(".partial-*"))
     store = pack_all(source, tmp_path / "store", (16, 16), skip_broken=True)
-    assert store.facts.count == len(store.image) == len(store.index) == 6
+    assert store.facts.count == len(store.index) == 6
     assert len(store.facts.skipped) == 2
-    assert store.mask is not None
-    assert len(store.mask) == 6
+    whole_store = [source.load(entry).image[0, 0] for entry in source.entries if entry.id not in ("02", "05")]
+    small = pack_all(source, tmp_path / "small", (24, 32), skip_broken=True)
+    assert all(np.array_equal(small.sample(i).image[0, 0], pixel) for i, pixel in enumerate(whole_store))
 
 
 def test_negative_or_absent_depth_is_refused(tmp_path: Path) -> None:
@@ -136,16 +136,97 @@ def test_negative_or_absent_depth_is_refused(tmp_path: Path) -> None:
         pack_all(nothing, tmp_path / "b", (4, 4))
 
 
-def test_a_truncated_or_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_truncated_edited_or_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     source = open_source("scenes:4", DataOptions(resolution=(16, 16)))
     store = pack_all(source, tmp_path / "store", (16, 16))
-    path = store.path / "mask.npy"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"mask\.npy"):
+    path = store.path / "mask-000.npy"
+    whole = path.read_bytes()
+    path.write_bytes(whole)
+    assert open_store(store.path).facts == store.facts, "a file written anew, as by copying, is the same file"
+    path.write_bytes(whole[:-100])
+    with pytest.raises(DataError, match=r"mask-000\.npy is cut short"):
+        open_store(store.path)
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DataError, match=r"mask-000\.npy was changed"):
+        open_store(store.path)
+    path.unlink()
+    with pytest.raises(DataError, match=r"mask-000\.npy is missing"):
         open_store(store.path)
     (store.path / "store.json").write_text("{")
     with pytest.raises(DataError, match=r"store\.json"):
         open_store(store.path)
+
+
+def test_the_store_is_the_same_for_any_number_of_processes_and_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quartets = write_quartets_b(tmp_path / "quartets", make_quartets(4, 6))
+    source = open_source(str(quartets))
+    one = pack_all(source, tmp_path / "one", (24, 32), jobs=1)
+    monkeypatch.setattr("basrelief.data.pack.CHUNK", 5)
+    two = pack_all(source, tmp_path / "two", (24, 32), jobs=2)
+    files = [path.name for path in sorted(one.path.iterdir()) if path.suffix == ".npy"]
+    assert files == ["background-000.npy", "depth-000.npy", "image-000.npy", "mask-000.npy"]
+    assert all((one.path / name).read_bytes() == (two.path / name).read_bytes() for name in files)
+    assert one.index.equals(two.index)
+    assert one.facts.fingerprint == two.facts.fingerprint
+    monkeypatch.setattr("basrelief.data.pack.SHARD_BYTES", 7 * 24 * 32 * 3)
+    sharded = pack_all(source, tmp_path / "sharded", (24, 32), jobs=2)
+    assert [len(shard) for shard in sharded.shards("image")] == [7, 7, 7, 3]
+    assert sharded.facts.fingerprint == one.facts.fingerprint
+    for number in range(24):
+        a, b = one.sample(number), sharded.sample(number)
+        assert all(np.array_equal(getattr(a, p), getattr(b, p)) for p in ("image", "background", "mask", "depth"))
+
+
+def test_only_changed_samples_are_decoded_again(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", 6, depths=True)
+    options = DataOptions(depth_scale=0.001)
+    before = pack_all(open_source(str(folder), options), tmp_path / "store", (20, 28))
+    Image.new("RGB", (32, 24), "red").save(folder / "images" / "02.png")
+    for plane in ("images", "masks", "depths"):
+        (folder / plane / "04.png").unlink()
+    source = open_source(str(folder), options)
+    decoded: list[str] = []
+
+    def load(entry: Entry) -> Sample:
+        decoded.append(entry.id)
+        return source.load(entry)
+
+    watched = dataclasses.replace(source, load=load)
+    after = pack_all(watched, tmp_path / "store", (20, 28), previous=before)
+    assert decoded == ["02"]
+    fresh = pack_all(source, tmp_path / "fresh", (20, 28))
+    assert after.facts.fingerprint == fresh.facts.fingerprint
+    assert after.index.equals(fresh.index)
+    assert not list(tmp_path.glob(".partial-*"))
+    rescaled = open_source(str(folder), DataOptions(depth_scale=0.01))
+    decoded.clear()
+    pack_all(dataclasses.replace(rescaled, load=load), tmp_path / "rescaled", (20, 28), previous=before)
+    assert len(decoded) == 5, "the same files, read otherwise"
+
+
+def test_a_background_of_many_samples_is_decoded_once(tmp_path: Path) -> None:
+    source = open_source(str(write_quartets_b(tmp_path / "quartets", make_quartets(2, 5))))
+    with_background: list[str] = []
+
+    def load(entry: Entry) -> Sample:
+        with_background.extend(entry.id for plane in entry.planes if plane == "background")
+        return source.load(entry)
+
+    store = pack_all(dataclasses.replace(source, load=load), tmp_path / "store", (24, 32))
+    assert len(with_background) == 2
+    whole = resize_sample(source.load(source.entries[4]), (24, 32))
+    assert np.array_equal(store.sample(4).background, whole.background)  # type: ignore[arg-type]
+
+
+def test_a_store_is_data(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", 5, depths=True)
+    store = pack_all(open_source(str(folder), DataOptions(depth_scale=0.001)), tmp_path / "store", (24, 32))
+    source = open_source(str(store.path))
+    assert (source.format, source.resolution, source.depth_unit) == ("store", (24, 32), store.facts.depth_unit)
+    again = pack_all(source, tmp_path / "again", (24, 32))
+    assert again.index["content"].to_list() == store.index["content"].to_list()
 
 
 def test_the_key_follows_files_and_options(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 TRIAL = "trials/00-bce-mask/seed-0"
 FILES = [
-    "plan.json", "splits.csv", "data/store.json", "data/index.parquet", "data/image.npy", "data/mask.npy",
+    "plan.json", "splits.csv", "data/store.json", "data/index.parquet", "data/image-000.npy", "data/mask-000.npy",
     f"{TRIAL}/run.json", f"{TRIAL}/scores.parquet", f"{TRIAL}/history.csv", f"{TRIAL}/previews.npz",
     f"{TRIAL}/best.safetensors", "verdict.json",
 ]  # fmt: skip

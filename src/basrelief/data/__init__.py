@@ -16,6 +16,7 @@ from basrelief.data.quartets_b import detect_quartets_b, read_quartets_b
 from basrelief.data.quartets_c import detect_quartets_c, read_quartets_c
 from basrelief.data.scenes import read_scenes
 from basrelief.data.source import DataOptions, Source
+from basrelief.data.store import detect_store, read_store
 from basrelief.data.yolo import detect_yolo, read_yolo
 from basrelief.errors import DataError, UsageError, unknown_name
 
@@ -32,6 +33,7 @@ FORMATS: dict[str, FormatSpec] = {
     "scenes": FormatSpec(
         lambda location: location.startswith("scenes:"), read_scenes, "scenes:N, generated rooms with exact depth"
     ),
+    "store": FormatSpec(detect_store, read_store, "a packed store, as basrelief pack makes it"),
     "coco": FormatSpec(detect_coco, read_coco, "COCO's JSON with outlined instances, its images beside or below it"),
     "yolo": FormatSpec(detect_yolo, read_yolo, "images/ beside labels/ with text files of polygons"),
     "labelme": FormatSpec(detect_labelme, read_labelme, "images with a JSON file of LabelMe for each"),

@@ -116,6 +116,7 @@ def read_folder(location: str, options: DataOptions) -> Source:
         depth_kind=kind,
         notes=tuple(found.notes),
         faults=tuple(dict.fromkeys(found.faults)),
+        reading=reading.words,
     )
 
 

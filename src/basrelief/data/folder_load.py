@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -22,6 +22,12 @@ class Reading:
     depth_invalid: tuple[float, ...] = ()
     depth_max: float | None = None
     broken: Mapping[str, Fault] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """What stored values mean, as ``Source.reading`` has it."""
+        mapping = self.mapping and replace(self.mapping, says="")  # which counts what was looked at
+        return repr((mapping, self.depth_scale, self.depth_invalid, self.depth_max))
 
 
 def load_entry(reading: Reading, entry: Entry) -> Sample:

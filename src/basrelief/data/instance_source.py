@@ -79,6 +79,7 @@ def source_of(
         classes=planes.classes,
         notes=tuple(found.notes),
         faults=(*found.faults, *broken.values()),
+        reading=repr((options.categories, options.single_instance, options.min_box)),
     )
 
 

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import copy
+import queue
+import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import psutil
 import torch
+from torch import Tensor
 
 from basrelief.batch import Batch
-from basrelief.data.resize import UNKNOWN_MASK
 from basrelief.data.store import DEPTH_CODES, UNKNOWN_DEPTH, Store
 from basrelief.seeding import stream
 
 DEVICE_SHARE = 0.5  # of a device's free memory that a store may take
+AHEAD = 2  # batches gathered in advance where the store stays on disk
 
 
 class Loader:
-    """Batches of some rows of a store, on one device.
+    """Batches of some samples of a store, on one device.
 
-    No epoch decodes anything and there is no Python for each sample: a batch is one gather for each plane. On a GPU
-    the whole store is kept there where it takes at most half of the free memory.
+    No epoch decodes anything and there is no Python for each sample: a batch is one gather for each plane and shard.
+    On a GPU the whole store is kept there where it takes at most half of the free memory. Where it does not fit, and
+    where it exceeds half of the machine's free memory, a thread gathers the next batches meanwhile.
 
     Parameters
     ----------
     store
         Opened by ``open_store``.
     rows
-        The rows it serves.
+        The samples it serves, counted by their line in the store's index.
     batch_size
         Largest number of samples in a batch. Batches of an epoch differ in size by at most one, so that no step rests
         on a few left-over samples.
@@ -50,67 +55,160 @@ class Loader:
         background: bool,
     ) -> None:
         self.facts = store.facts
-        self.rows = np.asarray(rows, dtype=np.int64)
+        self.rows = np.ascontiguousarray(rows, dtype=np.int64)
         self.batch_size = batch_size
         self.device = device
-        arrays = {
-            "image": store.image,
-            "background": store.background if background else None,
-            "mask": store.mask if "mask" in targets else None,
-            "depth": store.depth if "depth" in targets else None,
+        names = ["image", *(["background"] if background else ()), *targets]
+        if "mask" in targets and store.facts.unknown_mask:
+            names.append("mask_valid")
+        shards = {name: store.shards(name) for name in names}
+        # 16-bit codes are seen as signed ones, which torch can gather on every device.
+        self._planes = {
+            name: [torch.from_numpy(shard.view(np.int16) if name == "depth" else shard) for shard in found]
+            for name, found in shards.items()
+            if found
         }
-        self._planes = {name: torch.from_numpy(array) for name, array in arrays.items() if array is not None}
-        self._background_rows = torch.from_numpy(store.background_rows.copy())
-        size = sum(plane.numel() * plane.element_size() for plane in self._planes.values())
-        if device.type == "cuda" and size <= DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
-            self._planes = {name: plane.to(device) for name, plane in self._planes.items()}
+        self._places = torch.from_numpy(store.rows.copy())
+        self._background_places = torch.from_numpy(store.background_rows.copy())
+        scales = store.depth_scales / (store.facts.depth_max or 1.0) if "depth" in targets else np.zeros(0)
+        self._depth_scales = torch.from_numpy(scales.astype(np.float32))
+        self._bits = ((torch.arange(256)[:, None] >> torch.arange(7, -1, -1)) & 1).to(torch.uint8).to(device)
+        size = sum(shard.nbytes for found in self._planes.values() for shard in found)
+        if device.type == "cuda":
+            self.prefetches = size > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+            if not self.prefetches:
+                self._planes = {name: [shard.to(device) for shard in found] for name, found in self._planes.items()}
+        else:
+            self.prefetches = size > DEVICE_SHARE * psutil.virtual_memory().available
 
     def serving(self, rows: np.ndarray) -> Loader:
-        """Return a loader of other rows that shares this one's planes."""
+        """Return a loader of other samples that shares this one's planes."""
         other = copy.copy(self)
-        other.rows = np.asarray(rows, dtype=np.int64)
+        other.rows = np.ascontiguousarray(rows, dtype=np.int64)
         return other
+
+    def part(self, process: int, processes: int) -> Loader:
+        """Return the loader of one of several processes: neighbouring samples, so that each reads shards of its own.
+
+        All parts have the same number of samples; up to ``processes - 1`` are left over.
+        """
+        each = len(self.rows) // processes
+        return self.serving(np.sort(self.rows)[process * each : (process + 1) * each])
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return -(-len(self.rows) // self.batch_size)
 
     def epoch(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Yield (rows, batch) in an order that depends on the seed and the epoch alone."""
+        """Yield (rows, batch); which samples share a batch depends on the seed and the epoch alone.
+
+        Within a batch the samples lie in the order of the store, so that neighbours are read together.
+        """
         order = stream(seed, "order", epoch).permutation(self.rows)
-        return self._batches(order)
+        return self._batches([np.sort(rows) for rows in self._cut(order)])
 
     def in_order(self) -> Iterator[tuple[np.ndarray, Batch]]:
         """Yield (rows, batch) in the rows' own order."""
-        return self._batches(self.rows)
+        return self._batches(self._cut(self.rows))
 
-    def _batches(self, order: np.ndarray) -> Iterator[tuple[np.ndarray, Batch]]:
-        for rows in np.array_split(order, max(1, len(self))):
-            if len(rows):
-                yield rows, self.batch(rows)
+    def _cut(self, order: np.ndarray) -> list[np.ndarray]:
+        return [rows for rows in np.array_split(order, max(1, len(self))) if len(rows)]
+
+    def _batches(self, cut: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Batch]]:
+        gathered = ((rows, self._gather_all(rows)) for rows in cut)
+        for rows, planes in _ahead(gathered, AHEAD) if self.prefetches else gathered:
+            yield rows, self._batch(rows, planes)
 
     def batch(self, rows: np.ndarray) -> Batch:
-        """Return the batch of these rows."""
-        index = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-        batch = Batch(image=self._pictures("image", index))
-        if "background" in self._planes:
-            batch.background = self._pictures("background", self._background_rows[index])
-        if "mask" in self._planes:
-            codes = self._gather("mask", index)
-            batch.mask = (codes == 1).float()
-            if self.facts.unknown_mask:
-                batch.mask_valid = codes[:, :1] != UNKNOWN_MASK
-        if "depth" in self._planes:
-            codes = self._gather("depth", index).to(torch.int32).unsqueeze(1)
-            batch.depth = codes.float() / DEPTH_CODES
+        """Return the batch of these samples, in the order given."""
+        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        return self._batch(rows, self._gather_all(rows))
+
+    def _batch(self, rows: np.ndarray, planes: dict[str, Tensor]) -> Batch:
+        planes = {name: plane.to(self.device, non_blocking=True) for name, plane in planes.items()}
+        batch = Batch(image=_float_image(planes["image"]))
+        if "background" in planes:
+            batch.background = _float_image(planes["background"])
+        if "mask" in planes:
+            batch.mask = self._unpacked(planes["mask"]).float()
+        if "mask_valid" in planes:
+            batch.mask_valid = self._unpacked(planes["mask_valid"]).unsqueeze(1).bool()
+        if "depth" in planes:
+            codes = planes["depth"].to(torch.int32).bitwise_and_(0xFFFF).unsqueeze(1)
+            scales = self._depth_scales[torch.from_numpy(rows)].to(self.device, non_blocking=True)
             if self.facts.unknown_depth:
                 batch.depth_valid = codes != UNKNOWN_DEPTH
+            batch.depth = codes.clamp_(max=DEPTH_CODES).float().mul_(scales[:, None, None, None]).clamp_(max=1)
         return batch
 
-    def _gather(self, plane: str, index: torch.Tensor) -> torch.Tensor:
-        source = self._planes[plane]
-        return source[index.to(source.device)].to(self.device, non_blocking=True)
+    def _gather_all(self, rows: np.ndarray) -> dict[str, Tensor]:
+        numbers = torch.from_numpy(rows)
+        places, behind = self._places[numbers], self._background_places[numbers]
+        return {
+            name: self._gather(shards, behind, self.facts.background_shard_rows)
+            if name == "background"
+            else self._gather(shards, places, self.facts.shard_rows)
+            for name, shards in self._planes.items()
+        }
 
-    def _pictures(self, plane: str, index: torch.Tensor) -> torch.Tensor:
-        # (N, H, W, 3) in memory is what torch calls channels last, so no byte moves here.
-        return self._gather(plane, index).permute(0, 3, 1, 2).float().div_(255)
+    def _gather(self, shards: list[Tensor], places: Tensor, shard_rows: int) -> Tensor:
+        first = shards[0]
+        pinned = self.device.type == "cuda" and first.device.type == "cpu"  # a copy to the GPU then holds nobody up
+        if len(shards) == 1 and not pinned:
+            return first.index_select(0, places.to(first.device))
+        which = places // shard_rows
+        gathered = torch.empty(
+            (len(places), *first.shape[1:]), dtype=first.dtype, device=first.device, pin_memory=pinned
+        )
+        for number in sorted(set(which.tolist())):
+            chosen = (which == number).nonzero()[:, 0]
+            local = (places[chosen] - number * shard_rows).to(first.device)
+            gathered.index_copy_(0, chosen.to(first.device), shards[number].index_select(0, local))
+        return gathered
+
+    def _unpacked(self, packed: Tensor) -> Tensor:
+        """Return bytes of eight pixels each as pixels 0 and 1, cut to the width."""
+        pixels = self._bits.index_select(0, packed.flatten().int()).view(*packed.shape[:-1], -1)
+        return pixels[..., : self.facts.resolution[1]]
+
+
+def _float_image(picture: Tensor) -> Tensor:
+    # (N, H, W, 3) in memory is what torch calls channels last, so no byte moves here.
+    return picture.permute(0, 3, 1, 2).float().div_(255)
+
+
+def _ahead(
+    items: Iterator[tuple[np.ndarray, dict[str, Tensor]]], depth: int
+) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
+    """Yield the items, of which a thread makes up to ``depth`` in advance; its errors are raised here."""
+    ready: queue.Queue = queue.Queue(depth)
+    stop = threading.Event()
+
+    def give(item: object) -> None:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                give(item)
+                if stop.is_set():
+                    return
+            give(None)
+        except BaseException as error:
+            give(error)
+
+    thread = threading.Thread(target=work, name="basrelief-loader", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()

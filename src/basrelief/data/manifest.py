@@ -102,6 +102,7 @@ def read_manifest(location: str, options: DataOptions) -> Source:
         depth_kind=kind,
         notes=tuple(found.notes),
         faults=tuple(dict.fromkeys(found.faults)),
+        reading=reading.words,
     )
 
 

@@ -164,6 +164,7 @@ def read_purdue_shapes(location: str, options: DataOptions) -> Source:
         classes=tuple(values),
         notes=tuple(notes),
         faults=tuple(faults),
+        in_memory=True,
     )
 
 

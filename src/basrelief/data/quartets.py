@@ -139,6 +139,7 @@ def source_of(
         depth_kind=kind,
         notes=tuple(found.notes),
         faults=tuple(dict.fromkeys(found.faults)),
+        reading=reading.words,
     )
 
 

@@ -95,6 +95,7 @@ def read_scenes(location: str, options: DataOptions) -> Source:
         depth_unit="m",
         depth_kind="metric",
         notes=notes,
+        reading=f"seed {options.seed}, {height}x{width}",
     )
 
 

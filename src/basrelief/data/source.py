@@ -137,7 +137,15 @@ class Source:
     faults
         What listing already found wrong.
     load
-        Decodes one entry; raises DataError naming the file.
+        Decodes one entry; raises DataError naming the file. A plane that is missing from ``entry.planes`` is not
+        loaded, so that a background shared by many entries need be decoded once. It can be sent to other processes.
+    reading
+        How stored values are understood (mask values, depth scale, …), in any words that change when it does: a store
+        is packed anew where they differ.
+    resolution
+        (height, width) that all samples have already; None for files of any size.
+    in_memory
+        Whether loading decodes nothing, so that other processes would not help.
     """
 
     format: str
@@ -151,3 +159,6 @@ class Source:
     depth_kind: str | None = None
     notes: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    reading: str = ""
+    resolution: tuple[int, int] | None = None
+    in_memory: bool = False

@@ -1,47 +1,52 @@
-"""The packed store: every file decoded once, into plain ``.npy`` arrays at the training resolution.
+"""The packed store: every file decoded once, into plain ``.npy`` shards at the training resolution.
 
-Anyone can open it with ``numpy.load(path, mmap_mode="r")``:
+Anyone can open a shard with ``numpy.load(path, mmap_mode="r")``:
 
-    image.npy        uint8  (N, H, W, 3)
-    background.npy   uint8  (B, H, W, 3)   each distinct background once; the index says which row is whose
-    mask.npy         uint8  (N, K, H, W)   0, 1, or 255 where unknown
-    depth.npy        uint16 (N, H, W)      code c is c / 65534 * depth_max; 65535 is unknown
-    index.parquet    id, group, split, background (row), image_hash, mask and depth (whether known anywhere)
-    store.json       the facts: resolution, classes, unit, depth_max, fingerprint, notes
+    image-000.npy       uint8  (R, H, W, 3)
+    background-000.npy  uint8  (R, H, W, 3)        each distinct background once
+    mask-000.npy        uint8  (R, K, H, W/8)      a bit a pixel, the leftmost in the highest bit (numpy.unpackbits)
+    mask_valid-000.npy  uint8  (R, H, W/8)         likewise, 1 where the mask is known; only if some of it is unknown
+    depth-000.npy       uint16 (R, H, W)           code / 65534 * the sample's ``depth_max``; 65535 is unknown
+    index.parquet       a line a sample: id, group, foreground, split; row and background (rows counted over all
+                        shards); depth_max; mask and depth (whether known anywhere); image_hash, content, key
+    store.json          the facts: resolution, classes, unit, depth_max, rows a shard, fingerprint, notes, and the
+                        size and SHA-256 of every file
+
+A row that no line of the index names belongs to a sample that could not be decoded and was left out.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import DTypeLike
 
 from basrelief.batch import Sample
-from basrelief.data.resize import UNKNOWN_MASK, resize_sample
-from basrelief.data.source import Entry, Source
-from basrelief.errors import DataError
-from basrelief.files import new_folder, read_json, write_json
+from basrelief.data.source import DataOptions, Entry, Source
+from basrelief.errors import DataError, UsageError
+from basrelief.files import read_json
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 UNKNOWN_DEPTH = 65535
-DEPTH_CODES = 65534  # the largest code of a known depth
+DEPTH_CODES = 65534  # the code of a sample's largest known depth
+FACTS, INDEX = "store.json", "index.parquet"
+_READING = ("depth_scale", "depth_unit", "depth_kind", "depth_invalid", "mask_map", "invert_masks")  # of files
 
 
 @dataclass(frozen=True)
 class StoreFacts:
     """What a store holds, as in ``store.json``.
 
-    ``depth_max`` is what depth is divided by, in ``depth_unit``. ``source_key`` tells whether the files are still the
-    ones packed; ``fingerprint`` identifies the packed samples themselves. ``skipped`` counts broken samples left out.
+    ``depth_max`` is what the loader divides depth by, in ``depth_unit``. ``source_key`` tells whether the files are
+    still the ones packed; ``fingerprint`` identifies the packed samples themselves, in their order. ``skipped`` lists
+    broken samples left out. ``shard_rows`` and ``background_shard_rows`` are rows a shard (the last may have fewer).
+    ``files`` maps each file's name to its ``bytes``, ``mtime_ns`` and ``sha256``.
     """
 
     version: int
@@ -58,221 +63,163 @@ class StoreFacts:
     unknown_mask: bool
     unknown_depth: bool
     empty_masks: int
+    shard_rows: int
+    background_shard_rows: int
     notes: tuple[str, ...]
     skipped: tuple[str, ...]
     source_key: str
     fingerprint: str
+    files: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Store:
-    """An open store. The arrays are mapped, not read, so opening is instant and memory stays flat."""
+    """An open store. Shards are mapped, not read, so opening is quick and memory stays flat.
+
+    Samples are counted by their line in the index, from 0.
+    """
 
     path: Path
     facts: StoreFacts
     index: pl.DataFrame
 
     @functools.cached_property
-    def image(self) -> np.ndarray:
-        """uint8 (N, H, W, 3)."""
-        return self._map("image")
-
-    @functools.cached_property
-    def background(self) -> np.ndarray | None:
-        """uint8 (B, H, W, 3), by the index's column ``background``."""
-        return self._map("background") if self.facts.background else None
-
-    @functools.cached_property
-    def mask(self) -> np.ndarray | None:
-        """uint8 (N, K, H, W)."""
-        return self._map("mask") if "mask" in self.facts.targets else None
-
-    @functools.cached_property
-    def depth(self) -> np.ndarray | None:
-        """uint16 (N, H, W)."""
-        return self._map("depth") if "depth" in self.facts.targets else None
+    def rows(self) -> np.ndarray:
+        """Row of every sample in the shards of its image, mask and depth."""
+        return self.index["row"].to_numpy()
 
     @functools.cached_property
     def background_rows(self) -> np.ndarray:
-        """Row in ``background`` of every sample."""
+        """Row of every sample's background in the shards of backgrounds."""
         return self.index["background"].to_numpy()
 
-    def _map(self, plane: str) -> np.ndarray:
-        # Copy-on-write, never written to: torch warns of read-only arrays, and a private mapping costs no memory.
-        path = self.path / f"{plane}.npy"
-        try:
-            array: np.ndarray = np.load(path, mmap_mode="c")
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path} is damaged ({error}). Remove {self.path} to have it made again.") from None
-        return array
+    @functools.cached_property
+    def depth_scales(self) -> np.ndarray:
+        """float64: what a sample's depth codes are multiplied by, to give depth in the store's unit."""
+        return self.index["depth_max"].to_numpy() / DEPTH_CODES
 
+    def shards(self, plane: str) -> list[np.ndarray]:
+        """Return the mapped shards of a plane; empty where the store has none of it."""
+        names = sorted(name for name in self.facts.files if name.rpartition("-")[0] == plane)
+        return [_map(self.path / name) for name in names]
 
-def source_key(source: Source, entries: Sequence[Entry], resolution: tuple[int, int], options: object) -> str:
-    """Return a hash of what is packed: every file's name, size and time, the options and the resolution."""
-    digest = hashlib.sha256(repr((source.format, source.location, resolution, options)).encode())
-    for entry in entries:
-        digest.update(repr((entry.id, entry.group, entry.split)).encode())
-        for plane, path in sorted(entry.planes.items()):
-            try:
-                status = path.stat()
-            except OSError:  # a dangling link, or a file that just went: packing will name it
-                continue
-            digest.update(repr((plane, path.name, status.st_size, status.st_mtime_ns)).encode())
-    return digest.hexdigest()
+    def row(self, plane: str, row: int) -> np.ndarray | None:
+        """Return a copy of one row of a plane; None where the store has none of it."""
+        shards = self._shards[plane]
+        rows = self.facts.background_shard_rows if plane == "background" else self.facts.shard_rows
+        return np.array(shards[row // rows][row % rows]) if shards else None
+
+    def sample(self, number: int) -> Sample:
+        """Return a sample, decoded: masks as 0, 1 and validity, depth as float32 in the unit, NaN where unknown."""
+        row, width = int(self.rows[number]), self.facts.resolution[1]
+        image = self.row("image", row)
+        assert image is not None
+        bits, valid_bits, codes = (self.row(plane, row) for plane in ("mask", "mask_valid", "depth"))
+        mask = None if bits is None else np.unpackbits(bits, axis=-1, count=width)
+        valid = None if valid_bits is None else np.unpackbits(valid_bits, axis=-1, count=width).astype(bool)
+        if valid is not None and not valid.any():
+            mask = valid = None
+        depth = None
+        if codes is not None and (codes != UNKNOWN_DEPTH).any():
+            values = (codes * self.depth_scales[number]).astype(np.float32)
+            depth = np.where(codes == UNKNOWN_DEPTH, np.float32("nan"), values)
+        background = self.row("background", int(self.background_rows[number]))
+        return Sample(self.index["id"][number], image, background, mask, valid, depth)
+
+    @functools.cached_property
+    def _shards(self) -> dict[str, list[np.ndarray]]:
+        return {plane: self.shards(plane) for plane in ("image", "background", "mask", "mask_valid", "depth")}
 
 
 def open_store(path: Path) -> Store:
-    """Open a store that ``pack`` wrote.
+    """Open a store that ``pack`` wrote, and check its files.
+
+    A file that has another size or time than when it was packed is read once and compared by its hash; a copied store
+    passes, an edited one does not.
 
     Raises
     ------
     DataError
-        Naming the file that is missing, truncated or of another version.
+        Naming the file that is missing, truncated, changed or of another version.
     """
-    document = read_json(path / "store.json")
+    document = read_json(path / FACTS)
     try:
         if document["version"] != STORE_VERSION:
             raise DataError(f"{path} was packed by another version of Basrelief. Remove it to have it made again.")
         document |= {name: tuple(document[name]) for name in ("resolution", "targets", "classes", "notes", "skipped")}
         facts = StoreFacts(**document)
-        index = pl.read_parquet(path / "index.parquet")
-    except (KeyError, TypeError, OSError, pl.exceptions.PolarsError) as error:
+        for name, stated in facts.files.items():
+            if Path(name).name != name:
+                raise ValueError(f"a file called {name!r}")
+            _check(path / name, stated, path)
+        index = pl.read_parquet(path / INDEX)
+    except (KeyError, TypeError, ValueError, OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"The store {path} is damaged ({error}). Remove it to have it made again.") from None
-    store = Store(path, facts, index)
-    for plane in ("image", *facts.targets, *(("background",) if facts.background else ())):
-        array = getattr(store, plane)
-        if plane != "background" and len(array) != facts.count:
-            raise DataError(f"{path / plane}.npy has {len(array)} samples, not {facts.count}. Remove {path}.")
-    return store
+    return Store(path, facts, index)
 
 
-def pack(
-    source: Source,
-    entries: Sequence[Entry],
-    folder: Path,
-    resolution: tuple[int, int],
-    *,
-    key: str,
-    depth_max: float | None = None,
-    skip_broken: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> Store:
-    """Decode and resize ``entries`` into a store at ``folder``, which appears whole or not at all.
+def detect_store(location: str) -> bool:
+    """Return whether a folder holds a packed store."""
+    return (Path(location) / FACTS).is_file() and (Path(location) / INDEX).is_file()
 
-    Parameters
-    ----------
-    source, entries
-        What to pack; ``entries`` are some or all of ``source.entries``.
-    resolution
-        (height, width). Images are resized with anti-aliasing, masks by their area, depth by the nearest pixel, so
-        that depth of two surfaces never mixes.
-    key
-        From ``source_key``.
-    depth_max
-        In the source's unit; farther depth counts as unknown. None: the largest depth found.
-    skip_broken
-        Leave out samples that cannot be decoded, and list them in the facts.
+
+def read_store(location: str, options: DataOptions) -> Source:
+    """Return a packed store as a source; its samples have the store's resolution.
 
     Raises
     ------
     DataError
-        Listing every broken file, unless ``skip_broken``; or when nothing usable is left.
+        If a file of it is missing or changed.
+    UsageError
+        For an option that says how to read files.
     """
-    height, width = resolution
-    count, classes = len(entries), len(source.classes)
-    targets = source.targets
-    with new_folder(folder) as temporary:
+    given = [name for name in _READING if getattr(options, name) not in (None, ())]
+    if given:
+        names = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise UsageError(f"{names}: {location} is packed, so its values are understood already. Pack the files anew.")
+    store = open_store(Path(location))
+    facts = store.facts
+    columns = store.index.select("id", "group", "foreground", "split").iter_rows()
+    return Source(
+        format="store",
+        location=location,
+        entries=tuple(Entry(name, {}, group, foreground, split) for name, group, foreground, split in columns),
+        targets=facts.targets,
+        load=_StoreReader(Path(location), options.background),
+        classes=facts.classes,
+        background=facts.background and options.background,
+        depth_unit=facts.depth_unit,
+        depth_kind=facts.depth_kind,
+        notes=(f"A packed store at {facts.resolution[0]}x{facts.resolution[1]}, of {facts.location}.", *facts.notes),
+        resolution=facts.resolution,
+        reading=facts.fingerprint,
+        in_memory=True,
+    )
 
-        def create(plane: str, dtype: type, *shape: int) -> np.ndarray:
-            return _create(temporary / f"{plane}.npy", dtype, (max(count, 1), *shape))
 
-        image = create("image", np.uint8, height, width, 3)
-        mask = create("mask", np.uint8, classes, height, width) if "mask" in targets else None
-        # Depth is coded once its maximum is known; until then it is kept as it is.
-        depth = create("depth.part", np.float32, height, width) if "depth" in targets else None
-        backgrounds: dict[str, int] = {}
-        background = create("background", np.uint8, height, width, 3) if source.background else None
-        faults: list[str] = []
-        rows: list[dict[str, object]] = []
-        fingerprint = hashlib.sha256()
-        empties: list[bool] = []
-        for number, (entry, sample) in enumerate(_decoded(source, entries, resolution)):
-            if progress:
-                progress(number + 1, count)
-            if isinstance(sample, DataError):
-                faults.append(str(sample))
-                continue
-            row = len(rows)
-            image[row] = sample.image
-            digest = hashlib.sha256(sample.image.tobytes())
-            image_hash = hash_image(sample.image)
-            record: dict[str, object] = {"id": entry.id, "group": entry.group, "split": entry.split, "background": 0}
-            if background is not None and sample.background is not None:
-                name = hashlib.sha256(sample.background.tobytes()).hexdigest()
-                place = backgrounds.setdefault(name, len(backgrounds))
-                background[place] = sample.background
-                record["background"] = place
-                digest.update(name.encode())
-            if mask is not None:
-                planes = np.full(mask.shape[1:], UNKNOWN_MASK, np.uint8) if sample.mask is None else sample.mask
-                mask[row] = planes
-                digest.update(planes.tobytes())
-                empties.append(bool(sample.mask is not None and not (planes == 1).any()))
-                record["mask"] = bool((planes != UNKNOWN_MASK).any())
-            if depth is not None:
-                depth[row] = np.nan if sample.depth is None else sample.depth
-                digest.update(depth[row].tobytes())
-                record["depth"] = bool(np.isfinite(depth[row]).any())
-                if (depth[row] < 0).any():
-                    faults.append(
-                        f"{entry.planes.get('depth', entry.id)}: has depth below 0, where distances are expected. If "
-                        "that means unknown, say so with --depth-invalid."
-                    )
-                    continue
-            fingerprint.update(entry.id.encode() + digest.digest())
-            rows.append(record | {"image_hash": image_hash})
-        if faults and not skip_broken:
-            raise _broken(faults, count, source.location)
-        if not rows:
-            raise DataError(f"{source.location}: none of its {count} samples can be used. {' '.join(faults[:3])}")
-        kept = len(rows)
-        largest = _finish_depth(temporary, depth, kept, depth_max, source.location) if depth is not None else None
-        unknown_mask = mask is not None and any((chunk == UNKNOWN_MASK).any() for chunk in _chunks(mask[:kept]))
-        unknown_depth = depth is not None and any(
-            (chunk == UNKNOWN_DEPTH).any() for chunk in _chunks(np.load(temporary / "depth.npy", mmap_mode="r"))
-        )
-        del image, mask, depth
-        _truncate(temporary / "image.npy", kept)
-        if "mask" in targets:
-            _truncate(temporary / "mask.npy", kept)
-        if background is not None:
-            del background
-            _truncate(temporary / "background.npy", len(backgrounds))
-        facts = StoreFacts(
-            version=STORE_VERSION,
-            format=source.format,
-            location=source.location,
-            resolution=resolution,
-            count=kept,
-            targets=targets,
-            classes=source.classes,
-            background=source.background,
-            depth_unit=source.depth_unit,
-            depth_kind=source.depth_kind,
-            depth_max=largest,
-            unknown_mask=unknown_mask,
-            unknown_depth=unknown_depth,
-            empty_masks=sum(empties),
-            notes=source.notes,
-            skipped=tuple(faults),
-            source_key=key,
-            fingerprint=fingerprint.hexdigest(),
-        )
-        schema = {"id": pl.String, "group": pl.String, "split": pl.String, "background": pl.Int64}
-        schema |= {"image_hash": pl.String, **dict.fromkeys(targets, pl.Boolean)}
-        pl.DataFrame(rows, schema=schema).write_parquet(temporary / "index.parquet")
-        write_json(temporary / "store.json", dataclasses.asdict(facts))
-    return open_store(folder)
+class _StoreReader:
+    """Loads an entry of a store; opened where it is used, since maps do not travel between processes."""
+
+    def __init__(self, path: Path, background: bool) -> None:
+        self.path, self.background = path, background
+
+    def __getstate__(self) -> tuple[Path, bool]:
+        return self.path, self.background
+
+    def __setstate__(self, state: tuple[Path, bool]) -> None:
+        self.path, self.background = state
+
+    @functools.cached_property
+    def opened(self) -> tuple[Store, dict[str, int]]:
+        store = open_store(self.path)
+        return store, {name: number for number, name in enumerate(store.index["id"])}
+
+    def __call__(self, entry: Entry) -> Sample:
+        store, numbers = self.opened
+        sample = store.sample(numbers[entry.id])
+        if self.background:
+            return sample
+        return Sample(sample.id, sample.image, None, sample.mask, sample.mask_valid, sample.depth)
 
 
 def hash_image(image: np.ndarray) -> str:
@@ -280,76 +227,30 @@ def hash_image(image: np.ndarray) -> str:
     return hashlib.sha256(image.tobytes()).hexdigest()[:32]
 
 
-def _decoded(
-    source: Source, entries: Sequence[Entry], resolution: tuple[int, int]
-) -> Iterator[tuple[Entry, Sample | DataError]]:
-    """Yield every entry with its resized sample, in order; threads help, since decoding releases the interpreter."""
-
-    def work(entry: Entry) -> Sample | DataError:
-        try:
-            return resize_sample(source.load(entry), resolution)
-        except DataError as error:
-            return error
-
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        ahead = 16 * workers  # bounds the memory: at most this many decoded samples wait
-        for start in range(0, len(entries), ahead):
-            chunk = entries[start : start + ahead]
-            yield from zip(chunk, pool.map(work, chunk), strict=True)
+def file_facts(path: Path) -> dict[str, Any]:
+    """Return what ``store.json`` states of a file."""
+    status = path.stat()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
 
 
-def _finish_depth(folder: Path, part: np.ndarray, count: int, depth_max: float | None, location: str) -> float:
-    """Code the depth gathered in ``depth.part.npy`` into ``depth.npy``, and return what it is divided by."""
-    found = max((float(np.nanmax(chunk)) for chunk in _chunks(part[:count]) if not np.isnan(chunk).all()), default=0.0)
-    largest = depth_max or found
-    if largest <= 0:
-        raise DataError(
-            f"{location}: depth is zero or unknown everywhere; expected values above 0. See --depth-scale and "
-            "--depth-invalid."
-        )
-    coded = _create(folder / "depth.npy", np.uint16, (count, *part.shape[1:]))
-    start = 0
-    for chunk in _chunks(part[:count]):
-        known = chunk <= largest  # False for NaN
-        codes = np.where(known, np.rint(np.where(known, chunk, 0) * (DEPTH_CODES / largest)), UNKNOWN_DEPTH)
-        coded[start : start + len(chunk)] = codes.astype(np.uint16)
-        start += len(chunk)
-    coded.flush()
-    (folder / "depth.part.npy").unlink()
-    return largest
+def _check(path: Path, stated: Mapping[str, Any], store: Path) -> None:
+    again = f"Remove {store} to have it made again, or copy it anew."
+    try:
+        status = path.stat()
+        if status.st_size != stated["bytes"]:
+            raise DataError(f"{path} is cut short or changed: {status.st_size} bytes, not {stated['bytes']}. {again}")
+        if status.st_mtime_ns != stated["mtime_ns"] and file_facts(path)["sha256"] != stated["sha256"]:
+            raise DataError(f"{path} was changed after it was packed: its hash is another. {again}")
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing. {again}") from None
 
 
-def _create(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
-    """Make an array file with its space reserved: a full disk is an error here, not a crash at a later write."""
-    array: np.memmap = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+def _map(path: Path) -> np.ndarray:
+    # Copy-on-write, never written to: torch warns of read-only arrays, and a private mapping costs no memory.
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="c")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is damaged ({error}). Remove {path.parent} to have it made again.") from None
     return array
-
-
-def _chunks(array: np.ndarray, size: int = 256) -> Iterator[np.ndarray]:
-    return (array[start : start + size] for start in range(0, len(array), size))
-
-
-def _truncate(path: Path, count: int) -> None:
-    """Keep the first ``count`` rows of an array file."""
-    array = np.load(path, mmap_mode="r")
-    if len(array) == count:
-        return
-    shorter = path.with_suffix(".short.npy")
-    kept = _create(shorter, array.dtype, (count, *array.shape[1:]))
-    for start in range(0, count, 256):
-        kept[start : start + 256] = array[start : min(start + 256, count)]
-    kept.flush()
-    shorter.replace(path)
-
-
-def _broken(faults: Sequence[str], count: int, location: str) -> DataError:
-    listed = "\n".join(f"  {fault}" for fault in faults[:10])
-    more = f"\n  … and {len(faults) - 10} more" if len(faults) > 10 else ""
-    return DataError(
-        f"{location}: {len(faults)} of {count} samples cannot be used:\n{listed}{more}\n"
-        f"Mend or remove them (basrelief inspect {location} lists everything), or leave them out with --skip-broken."
-    )

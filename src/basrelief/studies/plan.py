@@ -184,7 +184,12 @@ def _complete(
 
 
 def _resolution(source: Source, entries: Sequence[Entry]) -> tuple[int, int]:
-    """Return 64 px on the longer side, the other in proportion where all images have one; multiples of 16."""
+    """Return a store's own; else 64 px on the longer side, the other in proportion where all images have one ratio.
+
+    Both are multiples of 16.
+    """
+    if source.resolution is not None:
+        return source.resolution
     shapes = []
     for i in np.linspace(0, len(entries) - 1, min(8, len(entries))).astype(int):
         try:

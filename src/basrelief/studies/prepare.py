@@ -14,9 +14,10 @@ import torch
 
 from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings
 from basrelief.data import open_source
+from basrelief.data.pack import pack, source_key
 from basrelief.data.source import SPLITS, DataOptions, Source
 from basrelief.data.splits import Split, split_store, spread_out
-from basrelief.data.store import Store, open_store, pack, source_key
+from basrelief.data.store import Store, open_store
 from basrelief.engine.machine import Machine, versions
 from basrelief.engine.train import RunPlan, Watcher, build_model, start_from
 from basrelief.errors import DataError, OutputError, UsageError
@@ -81,9 +82,13 @@ def reopen(folder: Path) -> Prepared:
         settings_class = StudySettings if document["kind"] == "study" else RunSettings
         plan = _plan_from(document, settings_class(**document["asked"]).data)
         split = _read_split(folder, document)
+        place, fingerprint = Path(document["store"]["path"]), document["store"]["fingerprint"]
     except (KeyError, TypeError, ValueError, OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{folder / PLAN} or {SPLITS_FILE} beside it is damaged ({error!r}).") from None
-    return Prepared(plan, open_store(folder / STORE), split)
+    store = open_store(folder / place)
+    if store.facts.fingerprint != fingerprint:
+        raise DataError(f"The store {folder / place} is another than when {folder} was begun. Put it back as it was.")
+    return Prepared(plan, store, split)
 
 
 def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source, watcher: StudyWatcher) -> Prepared:
@@ -113,7 +118,7 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
     if document is None:
         _check_trainable(prepared)
         _write_split(folder, store, split)
-        write_json(folder / PLAN, _document(prepared, asked))
+        write_json(folder / PLAN, _document(folder, prepared, asked))
     elif split.fingerprint() != document["split"]["fingerprint"]:
         raise OutputError(
             f"The split of {settings.data.location} is another than when {folder} was begun (--split or --group-file "
@@ -145,30 +150,51 @@ def _previous(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _store(folder: Path, source: Source, plan: StudyPlan, options: DataOptions, watcher: StudyWatcher) -> Store:
-    """Open the store packed before, or pack; a store whose files have changed since is an error, not a surprise."""
-    assert plan.train.resolution is not None
+    """Open the store packed before, or pack; a store whose files have changed since is an error, not a surprise.
+
+    Data that is a packed store already is used where it lies, unless only some of it is wanted or another resolution.
+    """
+    resolution = plan.train.resolution
+    assert resolution is not None
     place = folder / STORE
-    key = source_key(source, plan.entries, plan.train.resolution, options)
+    changed = OutputError(
+        f"The data at {source.location} has changed since {folder} was begun. Start anew with another --out, so that "
+        "all losses are compared on the same data."
+    )
+    if _is_used_in_place(source, plan, options):
+        store = open_store(Path(source.location))
+        if (folder / PLAN).exists() and read_json(folder / PLAN)["store"]["fingerprint"] != store.facts.fingerprint:
+            raise changed
+        return store
+    key = source_key(source, plan.entries, resolution, options)
+    before = None
     if (place / "store.json").exists():
-        store = open_store(place)
-        if store.facts.source_key == key:
-            return store
+        before = open_store(place)
+        if before.facts.source_key == key:
+            return before
         if (folder / PLAN).exists():
-            raise OutputError(
-                f"The data at {source.location} has changed since {folder} was begun. Start anew with another --out, "
-                "so that all losses are compared on the same data."
-            )
-    if place.exists():  # of an attempt that never came to train, or without its facts
+            raise changed
+    elif place.exists():  # without its facts
         shutil.rmtree(place)
     return pack(
         source,
         plan.entries,
         place,
-        plan.train.resolution,
+        resolution,
         key=key,
         depth_max=options.depth_max,
         skip_broken=plan.data.skip_broken,
+        previous=before,
         progress=watcher.packing,
+    )
+
+
+def _is_used_in_place(source: Source, plan: StudyPlan, options: DataOptions) -> bool:
+    return (
+        source.format == "store"
+        and source.resolution == plan.train.resolution
+        and len(plan.entries) == len(source.entries)
+        and options.depth_max is None
     )
 
 
@@ -200,12 +226,17 @@ def _check_trainable(prepared: Prepared) -> None:
             ) from None
 
 
-def _document(prepared: Prepared, asked: dict[str, Any]) -> dict[str, Any]:
-    plan, split = prepared.plan, prepared.split
+def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[str, Any]:
+    plan, split, store = prepared.plan, prepared.split, prepared.store
+    inside = store.path.parent == folder
     return {
         "kind": "study" if "losses" in asked else "run",
         "asked": asked,
         "split": {"rule": split.rule, "notes": list(split.notes), "fingerprint": split.fingerprint()},
+        "store": {
+            "path": STORE if inside else str(store.path.resolve()),
+            "fingerprint": store.facts.fingerprint,
+        },
         "plan": {
             "losses": plan.losses,
             "seeds": list(plan.seeds),

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from basrelief.batch import Sample
+from basrelief.data.resize import UNKNOWN_MASK
 from basrelief.data.splits import Split
-from basrelief.data.store import DEPTH_CODES, UNKNOWN_DEPTH
 from basrelief.engine.machine import Machine, device_name
 from basrelief.errors import DataError
 from basrelief.files import read_json
@@ -135,26 +136,39 @@ def _pictures(folder: Path, prepared: Prepared, results: StudyResults, finished:
             raise DataError(f"{path} is damaged ({error}). Remove {path.parent} and run the study again.") from None
     if rows is None:
         return None
-    store = prepared.store
-    depth = None
-    if store.depth is not None and "depth" in prepared.plan.heads:
-        codes = store.depth[rows]
-        scaled = codes.astype(np.float32) * np.float32((store.facts.depth_max or 1.0) / DEPTH_CODES)
-        depth = np.where(codes == UNKNOWN_DEPTH, np.float32("nan"), scaled)
+    store, heads = prepared.store, prepared.plan.heads
+    samples = [store.sample(int(row)) for row in rows]
+    height, width = store.facts.resolution
+
+    def stacked(planes: list[np.ndarray | None], absent: np.ndarray) -> np.ndarray:
+        return np.stack([absent if plane is None else plane for plane in planes])
+
+    mask = depth = None
+    if "mask" in heads:
+        unknown = np.full((len(store.facts.classes), height, width), UNKNOWN_MASK, np.uint8)
+        mask = stacked([_with_unknown(sample) for sample in samples], unknown)
+    if "depth" in heads:
+        depth = stacked([sample.depth for sample in samples], np.full((height, width), np.nan, np.float32))
+    backgrounds = [sample.background for sample in samples if sample.background is not None]
     return Pictures(
-        ids=store.index["id"].to_numpy()[rows].tolist(),
-        image=np.asarray(store.image[rows]),
+        ids=[sample.id for sample in samples],
+        image=np.stack([sample.image for sample in samples]),
         predictions=predictions,
         scores={name: _val_scores(results, name, seed, rows) for name in predictions},
         seed=seed,
-        background=None
-        if store.background is None or not prepared.plan.background
-        else np.asarray(store.background[store.background_rows[rows]]),
-        mask=np.asarray(store.mask[rows]) if store.mask is not None and "mask" in prepared.plan.heads else None,
+        background=np.stack(backgrounds) if backgrounds and prepared.plan.background else None,
+        mask=mask,
         depth=depth,
         classes=store.facts.classes,
         depth_unit=store.facts.depth_unit or "",
     )
+
+
+def _with_unknown(sample: Sample) -> np.ndarray | None:
+    """Return a mask with 255 where it is unknown."""
+    if sample.mask is None or sample.mask_valid is None:
+        return sample.mask
+    return np.where(sample.mask_valid, sample.mask, np.uint8(UNKNOWN_MASK))
 
 
 def _val_scores(results: StudyResults, loss: str, seed: int, rows: np.ndarray) -> list[float | None]:

@@ -1,0 +1,217 @@
+"""What a process does when a store is packed: decode a chunk of samples, bring it to the resolution, write its rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from basrelief.batch import Sample
+from basrelief.data.decode import FileError
+from basrelief.data.folder_load import size_fault
+from basrelief.data.resize import UNKNOWN_MASK, resize_image, resize_sample
+from basrelief.data.shards import create_rows, write_rows
+from basrelief.data.source import Entry, Source
+from basrelief.data.store import DEPTH_CODES, UNKNOWN_DEPTH, Store, hash_image, open_store
+from basrelief.errors import DataError
+
+BACKGROUNDS_KEPT = 1 << 26  # bytes of resized backgrounds that a worker keeps by name
+
+
+@dataclass(frozen=True)
+class Packing:
+    """All that is the same for every chunk."""
+
+    source: Source
+    folder: Path
+    resolution: tuple[int, int]
+    count: int
+    depth_max: float | None
+    previous: Path | None
+    shard_rows: int  # of a full shard
+
+    @property
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], type]]:
+        """Plane -> shape and type of a row."""
+        height, width = self.resolution
+        bits = -(-width // 8)
+        shapes: dict[str, tuple[tuple[int, ...], type]] = {"image": ((height, width, 3), np.uint8)}
+        if "mask" in self.source.targets:
+            shapes["mask"] = ((len(self.source.classes), height, bits), np.uint8)
+            shapes["mask_valid"] = ((height, bits), np.uint8)
+        if "depth" in self.source.targets:
+            shapes["depth"] = ((height, width), np.uint16)
+        return shapes
+
+    def path(self, plane: str, shard: int) -> Path:
+        """Return the file of a shard."""
+        return self.folder / f"{plane}-{shard:03d}.npy"
+
+    def create(self) -> None:
+        """Make the shards of every plane but the backgrounds."""
+        for plane, (shape, dtype) in self.shapes.items():
+            for shard, start in enumerate(range(0, self.count, self.shard_rows)):
+                rows = min(self.shard_rows, self.count - start)
+                create_rows(self.path(plane, shard), dtype, (rows, *shape))
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some neighbouring entries: ``first`` is the row of the first; a kept one has its number in the store before."""
+
+    first: int
+    entries: Sequence[Entry]
+    kept: Sequence[int | None]
+
+
+@dataclass
+class Packed:
+    """What a worker hands back of a chunk."""
+
+    count: int
+    lines: list[dict[str, object]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    backgrounds: dict[str, np.ndarray] = field(default_factory=dict)  # those not handed back before, by hash
+
+
+_Background = tuple[str, np.ndarray]  # its hash and the picture, at the resolution
+
+
+class Worker:
+    """Packs chunks; each process has one, and gets its chunks in ascending order."""
+
+    def __init__(self, packing: Packing) -> None:
+        self.packing = packing
+        self.named: OrderedDict[Path, tuple[_Background, tuple[int, ...]]] = OrderedDict()  # with the file's own size
+        self.handed: set[str] = set()
+
+    def __call__(self, chunk: Chunk) -> Packed:
+        """Write a chunk's rows, and return what the index needs of them."""
+        packing, count = self.packing, len(chunk.entries)
+        arrays: dict[str, np.ndarray] = {
+            plane: np.zeros((count, *shape), dtype) for plane, (shape, dtype) in packing.shapes.items()
+        }
+        packed = Packed(count)
+        width = packing.resolution[1]
+        for number, (entry, kept) in enumerate(zip(chunk.entries, chunk.kept, strict=True)):
+            try:
+                fill = self._fill(arrays, number, entry) if kept is None else self._copy(arrays, number, kept)
+            except DataError as error:
+                packed.faults.append(str(error))
+                continue
+            largest, background = fill
+            line = _line(entry, chunk.first + number, arrays, number, width)
+            line |= {"depth_max": largest, "background_hash": background and background[0]}
+            line["content"] = _content(line, arrays, number)
+            packed.lines.append(line)
+            if background is not None and background[0] not in self.handed:
+                self.handed.add(background[0])
+                packed.backgrounds[background[0]] = background[1]
+        shard, row = divmod(chunk.first, packing.shard_rows)
+        for plane, array in arrays.items():
+            write_rows(packing.path(plane, shard), array, row)
+        return packed
+
+    def _fill(self, arrays: dict[str, np.ndarray], number: int, entry: Entry) -> tuple[float, _Background | None]:
+        """Decode a sample into the chunk's arrays; return its largest depth and its background."""
+        sample, background = self._decode(entry)
+        arrays["image"][number] = sample.image
+        if "mask" in arrays and sample.mask is not None:
+            arrays["mask"][number] = np.packbits(sample.mask == 1, axis=-1)
+            arrays["mask_valid"][number] = np.packbits(sample.mask[0] != UNKNOWN_MASK, axis=-1)
+        if "depth" not in arrays:
+            return 0.0, background
+        codes, largest = _code_depth(sample.depth, self.packing.depth_max, entry)
+        arrays["depth"][number] = codes
+        return largest, background
+
+    def _decode(self, entry: Entry) -> tuple[Sample, _Background | None]:
+        """Return a sample at the resolution, and its background apart: a file that recurs is decoded once."""
+        source, resolution = self.packing.source, self.packing.resolution
+        path = entry.planes.get("background")
+        if path is not None and path in self.named:
+            self.named.move_to_end(path)
+            background, size = self.named[path]
+            planes = {plane: file for plane, file in entry.planes.items() if plane != "background"}
+            sample = source.load(dataclasses.replace(entry, planes=planes))
+            if fault := size_fault("background", entry.planes, size, sample.image.shape[:2]):
+                raise FileError(fault.file, fault.problem, fault.remedy)
+            return resize_sample(sample, resolution), background
+        sample = source.load(entry)
+        alone = resize_sample(dataclasses.replace(sample, background=None), resolution)
+        if not source.background or sample.background is None:
+            return alone, None
+        picture = resize_image(sample.background, resolution)
+        background = hash_image(picture), picture
+        if path is not None:
+            self.named[path] = background, sample.background.shape[:2]
+            if len(self.named) * picture.nbytes > BACKGROUNDS_KEPT:
+                self.named.popitem(last=False)
+        return alone, background
+
+    def _copy(self, arrays: dict[str, np.ndarray], number: int, kept: int) -> tuple[float, _Background | None]:
+        """Copy a sample from the store before, as ``_fill`` decodes one."""
+        before = self.before
+        assert before is not None
+        row = int(before.rows[kept])
+        for plane, array in arrays.items():
+            found = before.row(plane, row)
+            array[number] = np.packbits(np.ones(self.packing.resolution, bool), axis=-1) if found is None else found
+        background = None
+        if self.packing.source.background:
+            picture = before.row("background", int(before.background_rows[kept]))
+            assert picture is not None
+            background = hash_image(picture), picture
+        return float(before.index["depth_max"][kept]), background
+
+    @functools.cached_property
+    def before(self) -> Store | None:
+        """The store that unchanged samples are copied from, opened in this process."""
+        return open_store(self.packing.previous) if self.packing.previous else None
+
+
+def _line(entry: Entry, row: int, arrays: dict[str, np.ndarray], number: int, width: int) -> dict[str, object]:
+    """Return a sample's line of the index, as far as its planes tell."""
+    line: dict[str, object] = {"id": entry.id, "group": entry.group, "foreground": entry.foreground}
+    line |= {"split": entry.split, "row": row, "image_hash": hash_image(arrays["image"][number])}
+    line |= dict.fromkeys(("mask", "unknown_mask", "empty", "depth", "unknown_depth"), False)
+    if "mask" in arrays:
+        known = np.unpackbits(arrays["mask_valid"][number], axis=-1, count=width)
+        line |= {"mask": bool(known.any()), "unknown_mask": not known.all()}
+        line["empty"] = bool(known.any()) and not arrays["mask"][number].any()
+    if "depth" in arrays:
+        unknown = arrays["depth"][number] == UNKNOWN_DEPTH
+        line |= {"depth": not unknown.all(), "unknown_depth": bool(unknown.any())}
+    return line
+
+
+def _code_depth(depth: np.ndarray | None, depth_max: float | None, entry: Entry) -> tuple[np.ndarray, float]:
+    """Return depth in 16-bit codes, and the largest depth, which the largest code stands for."""
+    if depth is None:
+        return np.array(UNKNOWN_DEPTH, np.uint16), 0.0
+    with np.errstate(invalid="ignore"):
+        known = np.isfinite(depth) if depth_max is None else depth <= depth_max
+        if (depth < 0).any():
+            raise FileError(
+                str(entry.planes.get("depth", entry.id)),
+                "has depth below 0, where distances are expected",
+                "If that means unknown, say so with --depth-invalid",
+            )
+    largest = float(depth[known].max()) if known.any() else 0.0
+    codes = np.rint(np.where(known, depth, 0) * (DEPTH_CODES / largest if largest else 0.0))
+    return np.where(known, codes, UNKNOWN_DEPTH).astype(np.uint16), largest
+
+
+def _content(line: dict[str, object], arrays: dict[str, np.ndarray], number: int) -> str:
+    """Return a hash of everything that a sample is."""
+    digest = hashlib.sha256(f"{line['image_hash']} {line['background_hash']} {line['depth_max']!r}".encode())
+    for plane in ("mask", "mask_valid", "depth"):
+        if plane in arrays:
+            digest.update(arrays[plane][number].data)
+    return digest.hexdigest()[:32]

@@ -1,0 +1,79 @@
+"""Mapping a function over many items in several processes, in order and with little in flight.
+
+loky starts the processes: they need no guard in the user's own script, are told when a worker dies, and do not copy a
+process that already runs threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import loky
+from loky.process_executor import TerminatedWorkerError
+
+from basrelief.errors import BasreliefError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AHEAD = 3  # items in flight for each process: enough to keep it busy, and little memory
+_function: Any = None
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, jobs: int) -> Iterator[Result]:
+    """Yield ``function(item)`` for every item, in the order of the items.
+
+    Parameters
+    ----------
+    function
+        Sent once to each process; it must not rely on state of this one. It may keep state of its own between items,
+        which each process gets in ascending order.
+    items
+        Taken as they are needed.
+    jobs
+        Number of processes; 1 computes here, with nothing started.
+
+    Raises
+    ------
+    BasreliefError
+        If a process was killed, as systems do when memory runs out.
+    """
+    if jobs <= 1:
+        yield from map(function, items)
+        return
+    executor = loky.ProcessPoolExecutor(jobs, initializer=_receive, initargs=(function,))
+    ahead: deque[Future[Result]] = deque()
+    finished = False
+    try:
+        for item in items:
+            ahead.append(executor.submit(_work, item))
+            if len(ahead) > _AHEAD * jobs:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+        finished = True
+    except TerminatedWorkerError:
+        raise BasreliefError(
+            f"One of {jobs} worker processes was killed, most likely for lack of memory. Free some, or use fewer with "
+            "--jobs 1, and run the same command again."
+        ) from None
+    finally:
+        executor.shutdown(wait=True, kill_workers=not finished)
+
+
+def _receive(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+
+
+def _work(item: Any) -> Any:
+    return _function(item)
