@@ -9,21 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from basrelief.data.source import SPLITS, DataOptions, Entry
-from basrelief.data.splits import split_store, spread_out
+from basrelief.data.splits import Split, split_folds, split_store, spread_out
 from basrelief.errors import BasreliefError, DataError, UsageError
 
 
-def index(groups: list[str | None], *, splits: list[str | None] | None = None, hashes: list[str] | None = None):  # type: ignore[no-untyped-def]
+def index(  # type: ignore[no-untyped-def]
+    groups: list[str | None],
+    *,
+    splits: list[str | None] | None = None,
+    hashes: list[str] | None = None,
+    foregrounds: list[str | None] | None = None,
+):
     count = len(groups)
     return pl.DataFrame(
         {
             "id": [f"s{i:03d}" for i in range(count)],
             "group": groups,
+            "foreground": foregrounds or [None] * count,
             "split": splits or [None] * count,
             "background": [0] * count,
             "image_hash": hashes or [f"h{i}" for i in range(count)],
         },
-        schema_overrides={"group": pl.String, "split": pl.String},
+        schema_overrides={"group": pl.String, "foreground": pl.String, "split": pl.String},
     )
 
 
@@ -135,3 +142,96 @@ def test_a_limit_spreads_over_all_and_keeps_every_split() -> None:
     assert spread_out(entries, 500) == tuple(entries)
     with pytest.raises(UsageError, match="--limit 2"):
         spread_out(entries, 2)
+
+
+def crossed(backgrounds: int, foregrounds: int, each: int = 1):  # type: ignore[no-untyped-def]
+    """Every foreground before every background, as the write-ups composed."""
+    cells = [(b, f) for b in range(backgrounds) for f in range(foregrounds) for _ in range(each)]
+    return index([f"bg{b}" for b, _ in cells], foregrounds=[f"fg{f}" for _, f in cells])
+
+
+def placed(split: Split, labels: list[str]) -> dict[str, set[str]]:
+    return {name: {labels[row] for row in rows} for name, rows in split.rows.items()}
+
+
+def test_quartets_keep_backgrounds_and_foregrounds_apart_and_count_the_mixed() -> None:
+    frame = crossed(20, 20)
+    split = split_store(frame, DataOptions())
+    for column in ("group", "foreground"):
+        where = placed(split, frame[column].to_list())
+        assert not where["train"] & where["test"]
+        assert not where["train"] & where["val"]
+        assert not where["val"] & where["test"]
+    kept = sum(map(len, split.rows.values()))
+    assert kept == 14 * 14 + 3 * 3 + 3 * 3
+    assert any(f"{400 - kept} of 400 samples (46 %)" in note for note in split.notes)
+
+
+def test_what_was_composed_within_splits_loses_nothing() -> None:
+    blocks = [
+        (b, f) for start in (0, 10, 20, 30, 40, 50) for b in range(start, start + 10) for f in range(start, start + 5)
+    ]
+    frame = index([f"bg{b}" for b, _ in blocks], foregrounds=[f"fg{f}" for _, f in blocks])
+    split = split_store(frame, DataOptions(), "60/20/20")
+    assert sum(map(len, split.rows.values())) == len(blocks)
+    where = placed(split, frame["foreground"].to_list())
+    assert not where["train"] & where["test"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept", "crossing"), [("background", "group", "foreground"), ("foreground", "foreground", "group")]
+)
+def test_keeping_one_kind_apart_keeps_all_samples_and_says_what_is_not_shown(
+    rule: str, kept: str, crossing: str
+) -> None:
+    frame = crossed(12, 10)
+    split = split_store(frame, DataOptions(), rule)
+    assert sum(map(len, split.rows.values())) == 120
+    where = placed(split, frame[kept].to_list())
+    assert not where["train"] & where["test"]
+    assert placed(split, frame[crossing].to_list())["train"] & placed(split, frame[crossing].to_list())["test"]
+    assert any("stand in more than one split" in note and "do not show" in note for note in split.notes)
+
+
+def test_two_foregrounds_cannot_be_kept_apart_and_it_is_said() -> None:
+    split = split_store(crossed(30, 2), DataOptions())
+    assert sum(map(len, split.rows.values())) == 60
+    assert any("2 foregrounds, too few to keep them apart" in note for note in split.notes)
+
+
+def test_foregrounds_must_be_known_to_be_kept_apart() -> None:
+    with pytest.raises(UsageError, match=r"--split foreground.*does not say which foreground"):
+        split_store(index([None] * 30), DataOptions(), "foreground")
+
+
+def test_random_leaks_foregrounds_and_says_so() -> None:
+    assert any("flattered" in note for note in split_store(crossed(10, 10), DataOptions(), "random").notes)
+
+
+@given(st.integers(3, 6), st.integers(0, 3))
+def test_folds_judge_every_group_once_and_never_what_they_trained_on(folds: int, seed: int) -> None:
+    labels: list[str | None] = [str(i // 3) for i in range(60)]
+    splits = split_folds(index(labels), DataOptions(), folds, seed=seed)
+    judged = np.concatenate([split.rows["test"] for split in splits])
+    assert sorted(judged) == list(range(60))
+    for split in splits:
+        where = placed(split, [str(label) for label in labels])
+        assert not where["train"] & where["test"]
+        assert not where["val"] & where["test"]
+        assert not where["val"] & where["train"]
+
+
+def test_folds_of_crossed_quartets_count_the_mixed() -> None:
+    frame = crossed(10, 10)
+    for split in split_folds(frame, DataOptions(), 5):
+        assert {name: len(rows) for name, rows in split.rows.items()} == {"train": 36, "val": 4, "test": 4}
+        assert any("56 of 100" in note for note in split.notes)
+
+
+def test_folds_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(UsageError, match="--folds 2"):
+        split_folds(index([None] * 30), DataOptions(), 2)
+    with pytest.raises(UsageError, match="80/10/10"):
+        split_folds(index([None] * 30), DataOptions(), 5, "80/10/10")
+    with pytest.raises(DataError, match="too few groups for 5 folds"):
+        split_folds(index(["a", "b"] * 15), DataOptions(), 5)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from basrelief.data.groups import Apart, blocks, find_apart, joined, read_column
 from basrelief.data.source import SPLITS, DataOptions, Entry
 from basrelief.errors import DataError, UsageError
 from basrelief.seeding import stream
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
+RULES = ("group", "background", "foreground", "random")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Split:
     groups
         The group of every row of the store, as a number.
     rule
-        What decides: "as the data comes", "group", "random" or a file.
+        What decides: "as the data comes", "group", "background", "foreground", shares, "random" or a file.
     notes
         Sentences: how many groups, what was left out, what could not be kept apart.
     """
@@ -78,13 +79,15 @@ def split_store(index: pl.DataFrame, options: DataOptions, rule: str = "group", 
     Parameters
     ----------
     index
-        The store's index, in the order of the samples.
+        The store's index, in the order of the samples: id, group, foreground, split, image_hash.
     options
         ``group_blocks`` and ``group_file`` say what belongs together, beyond shared backgrounds and identical images.
     rule
-        "group" (70/15/15 of the samples, groups whole), shares such as "80/0/20" (likewise), "random" (ignores
-        groups), or a CSV file with the columns ``id`` and ``split``. Data that comes divided stays so, unless shares,
-        "random" or a file are asked for.
+        "group" (70/15/15 of the samples; groups whole, and foregrounds too where they are known) or shares such as
+        "80/0/20" (likewise); "background" or "foreground" (only these are kept apart); "random" (nothing is); or a CSV
+        file with the columns ``id`` and ``split``. Data that comes divided stays so, unless anything but "group" is
+        asked for. Where every foreground stands before every background, both can be kept apart only by leaving out
+        the samples that mix a training background with a test foreground, and the like: nearly half of all.
     seed
         Shuffles the groups.
 
@@ -94,109 +97,187 @@ def split_store(index: pl.DataFrame, options: DataOptions, rule: str = "group", 
         When the rule cannot be read, or a split that is needed would be empty.
     """
     count = len(index)
-    ids: list[str] = index["id"].to_list()
-    given: list[str | None] = index["split"].to_list()
-    groups, notes = _groups(index, options)
+    apart = find_apart(index, options, rule)
+    notes = [*apart.notes]
     shares = _shares(rule)
     if shares is None:
-        names = _from_file(Path(rule), ids)
+        names = _from_file(Path(rule), index["id"].to_list())
         missing = names.count("")
         notes.append(f"Split as {rule} says" + (f"; {missing} samples that it lacks are left out." if missing else "."))
-    elif rule == "group" and any(given):
-        names = ["" if name is None else name for name in given]
-        notes.append("Split as the data comes: train, val and test folders are kept.")
-        names, added = _complete(names, groups, seed)
+    elif rule == "group" and index["split"].is_not_null().any():
+        names = index["split"].fill_null("").to_list()
+        notes.append("Split as the data comes: its train, val and test parts are kept.")
+        names, added = _complete(names, apart.groups, seed)
         notes += added
         rule = "as the data comes"
     else:
         if count < sum(share > 0 for share in shares):
             raise DataError(f"There are only {count} usable samples; train, val and test need one each.")
-        together = np.arange(count) if rule == "random" else groups
-        if rule == "random" and len(np.unique(groups)) < count:
-            notes.append("Split at random: samples of one group stand on both sides, so test scores are flattered.")
-        if len(np.unique(together)) < sum(share > 0 for share in shares):
-            notes.append(
-                f"All samples belong to {len(np.unique(groups))} group(s), too few to keep groups apart: split by "
-                "sample instead, so test scores are flattered."
-            )
-            together = np.arange(count)
-        names = _assign(together, shares, seed)
-        if rule != "random" and options.group_blocks and options.group_blocks > 1:
-            kept, dropped = _without_borders(names, _blocks(count, options.group_blocks))
-            if set(kept) >= set(names):
-                names = kept
-                notes.append(f"{dropped} samples at borders between blocks of different splits are left out.")
-            else:
-                notes.append("The blocks are too short to leave out the samples at their borders: neighbours may leak.")
+        parts = _divide(apart, shares, seed, notes)
+        names = [SPLITS[part] if part >= 0 else "" for part in parts]
+        names = _leave_out_borders(names, options, rule, notes)
     rows = {split: np.flatnonzero(np.asarray(names) == split) for split in SPLITS}
     for split, share in zip(SPLITS, shares or DEFAULT_SHARES, strict=True):
         if not len(rows[split]) and (split != "val" or (share > 0 and shares is not None)):
-            found = ", ".join(f"{name}: {len(part)}" for name, part in rows.items())
-            raise DataError(
-                f"The {split} split is empty ({found} of {count} samples). "
-                "More samples or groups are needed, or other shares (--split 70/15/15)."
-            )
-    places = {(int(group), name) for group, name in zip(groups, names, strict=True) if name}
-    crossing = len(places) - len({group for group, _ in places})
-    if crossing and rule not in ("random", "group"):
-        notes.append(f"{crossing} group(s) stand in more than one split: test scores are flattered.")
-    return Split(rows, groups, rule, tuple(notes))
+            raise _empty(split, rows, count)
+    notes += _crossing(names, apart, rule)
+    return Split(rows, apart.groups, rule, tuple(notes))
 
 
-def _groups(index: pl.DataFrame, options: DataOptions) -> tuple[np.ndarray, list[str]]:
-    """Return one number a sample, equal where samples belong together, and what was found."""
-    count, notes = len(index), []
-    parent = list(range(count))
+def split_folds(
+    index: pl.DataFrame, options: DataOptions, folds: int, rule: str = "group", seed: int = 0
+) -> list[Split]:
+    """Divide a store's samples for cross-validation: part k judges in fold k, the part after it chooses.
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
+    Parameters
+    ----------
+    index, options, seed
+        As ``split_store`` takes them.
+    folds
+        3 or more.
+    rule
+        "group", "background", "foreground" or "random".
 
-    def unite(labels: Iterable[object]) -> int:
-        first: dict[object, int] = {}
-        united = 0
-        for i, label in enumerate(labels):
-            if label is not None and first.setdefault(label, i) != i:
-                united += root(i) != root(first[label])
-                parent[root(i)] = root(first[label])
-        return united
+    Raises
+    ------
+    UsageError, DataError
+        For other rules or fewer folds, or when there are too few groups.
+    """
+    if folds < 3:
+        raise UsageError(f"--folds {folds}: expected 3 or more, since a fold each trains, chooses and judges.")
+    if rule not in RULES:
+        raise UsageError(f"--folds goes with --split {', '.join(RULES)}, not with {rule!r}.")
+    apart = find_apart(index, options, rule)
+    notes = [*apart.notes]
+    if index["split"].is_not_null().any():
+        notes.append("The train, val and test parts that the data comes with are not kept: --folds divides it anew.")
+    parts = [_assign(factor, [1 / folds] * folds, seed, number) for number, factor in enumerate(apart.factors)]
+    if min(len(np.unique(part)) for part in parts) < folds:
+        raise DataError(f"There are too few groups for {folds} folds. Use fewer, or --split random.")
+    splits = []
+    for fold in range(folds):
+        roles = [np.array([_role(int(part), fold, folds) for part in factor]) for factor in parts]
+        names = [role if all(other[i] == role for other in roles) else "" for i, role in enumerate(roles[0].tolist())]
+        added = [f"Fold {fold + 1} of {folds}: another part judges in each."]
+        added += _mixed(names.count(""), len(index)) if len(roles) > 1 else []
+        names = _leave_out_borders(names, options, rule, added)
+        rows = {split: np.flatnonzero(np.asarray(names) == split) for split in SPLITS}
+        for split in SPLITS:
+            if not len(rows[split]):
+                raise _empty(split, rows, len(index))
+        added += _crossing(names, apart, rule)
+        splits.append(Split(rows, apart.groups, rule, (*notes, *added)))
+    return splits
 
-    if unite(index["image_hash"]):
-        notes.append("Identical images are kept in one split.")
-    if options.group_file:
-        unite(_read_column(options.group_file, "group", index["id"].to_list()))
-        notes.append(f"Groups as {options.group_file} says.")
-    if options.group_blocks:
-        if options.group_blocks < 1:
-            raise UsageError(f"--group-blocks {options.group_blocks} must be at least 1.")
-        unite(_blocks(count, options.group_blocks).tolist())
-        notes.append(f"{min(options.group_blocks, count)} blocks of neighbouring samples are kept whole.")
-    unite(index["group"])  # of shared backgrounds, as the format knows them
-    _, numbers = np.unique([root(i) for i in range(count)], return_inverse=True)
-    return numbers, notes
+
+def _role(part: int, fold: int, folds: int) -> str:
+    return "test" if part == fold else "val" if part == (fold + 1) % folds else "train"
 
 
-def _blocks(count: int, blocks: int) -> np.ndarray:
-    return np.arange(count) * min(blocks, count) // count
+def _divide(apart: Apart, shares: Sequence[float], seed: int, notes: list[str]) -> np.ndarray:
+    """Return the number of a split for every sample, -1 where it is left out."""
+    count, needed = len(apart.groups), sum(share > 0 for share in shares)
+    first, *others = apart.factors
+    if len(np.unique(first)) < needed:
+        notes.append(
+            f"All samples belong to {len(np.unique(first))} group(s), too few to keep groups apart: split by sample "
+            "instead, so test scores are flattered."
+        )
+        return _assign(np.arange(count), shares, seed)
+    one = _assign(first, shares, seed)
+    if not others:
+        return one
+    chained = joined(first, others[0])
+    if len(np.unique(chained)) >= needed:
+        whole = _assign(chained, shares, seed)
+        found = np.bincount(whole, minlength=len(shares)) / count
+        if all(abs(a - b) <= b / 2 for a, b in zip(found, shares, strict=True)):
+            notes.append("Groups and foregrounds are kept apart.")
+            return whole
+    two = _assign(others[0], shares, seed, 1)
+    kept = np.where(one == two, one, -1)
+    if len(np.unique(others[0])) < needed or {n for n, share in enumerate(shares) if share > 0} - set(kept.tolist()):
+        notes.append(
+            f"There are {len(np.unique(others[0]))} foregrounds, too few to keep them apart as well: they stand in "
+            "train and test alike."
+        )
+        return one
+    notes += _mixed(int((kept < 0).sum()), count)
+    return kept
 
 
-def _assign(groups: np.ndarray, shares: Sequence[float], seed: int) -> list[str]:
-    """Give each group to the split that lacks most samples, in an order shuffled by the seed; none is left empty."""
-    labels, sizes = np.unique(groups, return_counts=True)
-    order = stream(seed, "split").permutation(len(labels))
+def _mixed(left_out: int, count: int) -> list[str]:
+    return [
+        "Backgrounds and foregrounds are both kept apart, so val and test hold only ones never trained on. "
+        f"{left_out} of {count} samples ({100 * left_out / count:.0f} %), which mix those of different splits, are "
+        "left out; --split background or --split foreground keeps them."
+    ]
+
+
+def _leave_out_borders(names: list[str], options: DataOptions, rule: str, notes: list[str]) -> list[str]:
+    if rule in ("random", "foreground") or not options.group_blocks or options.group_blocks < 2:
+        return names
+    kept, dropped = _without_borders(names, blocks(len(names), options.group_blocks))
+    if set(kept) >= set(names):
+        notes.append(f"{dropped} samples at borders between blocks of different splits are left out.")
+        return kept
+    notes.append("The blocks are too short to leave out the samples at their borders: neighbours may leak.")
+    return names
+
+
+def _crossing(names: Sequence[str], apart: Apart, rule: str) -> list[str]:
+    """Say what stands in more than one split, and what the scores therefore do not show."""
+    notes = []
+    groups = _in_several(names, apart.groups)
+    foregrounds = 0 if apart.foregrounds is None else _in_several(names, apart.foregrounds)
+    if rule == "random" and (groups or foregrounds):
+        notes.append("Split at random: samples of one group stand on both sides, so test scores are flattered.")
+    elif rule == "foreground" and groups:
+        notes.append(
+            f"{groups} background(s) or other groups stand in more than one split, as --split foreground leaves them: "
+            "the scores do not show how it does before new ones."
+        )
+    elif groups and not any("too few to keep groups apart" in note for note in apart.notes):
+        notes.append(f"{groups} group(s) stand in more than one split: test scores are flattered.")
+    if foregrounds and rule != "random":
+        notes.append(
+            f"{foregrounds} foreground(s) stand in more than one split: the scores do not show how it does on new ones."
+        )
+    return notes
+
+
+def _in_several(names: Sequence[str], labels: np.ndarray) -> int:
+    """Return how many labels stand in more than one split."""
+    places = {(int(label), name) for label, name in zip(labels, names, strict=True) if name}
+    return len(places) - len({label for label, _ in places})
+
+
+def _empty(split: str, rows: Mapping[str, np.ndarray], count: int) -> DataError:
+    found = ", ".join(f"{name}: {len(part)}" for name, part in rows.items())
+    return DataError(
+        f"The {split} split is empty ({found} of {count} samples). More samples or groups are needed, or other shares "
+        "(--split 70/15/15)."
+    )
+
+
+def _assign(groups: np.ndarray, shares: Sequence[float], seed: int, factor: int = 0) -> np.ndarray:
+    """Give each group to the part that lacks most samples, in an order shuffled by the seed; none is left empty.
+
+    Returns the number of a part for every sample.
+    """
+    labels, places, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = stream(seed, "split", *([factor] if factor else [])).permutation(len(labels))
     lacking = np.asarray(shares) * len(groups)
     empty = {number for number, share in enumerate(shares) if share > 0}
-    chosen: dict[int, str] = {}
+    chosen = np.zeros(len(labels), int)
     for position, label in enumerate(order):
         urgent = len(order) - position <= len(empty)
         candidates = sorted(empty) if urgent else [n for n, share in enumerate(shares) if share > 0]
-        split = max(candidates, key=lambda n: lacking[n])
-        lacking[split] -= sizes[label]
-        empty.discard(split)
-        chosen[int(labels[label])] = SPLITS[split]
-    return [chosen[int(group)] for group in groups]
+        part = max(candidates, key=lambda n: lacking[n])
+        lacking[part] -= sizes[label]
+        empty.discard(part)
+        chosen[label] = part
+    return chosen[places]
 
 
 def _without_borders(names: list[str], blocks: np.ndarray) -> tuple[list[str], int]:
@@ -220,15 +301,15 @@ def _complete(names: list[str], groups: np.ndarray, seed: int) -> tuple[list[str
         together = groups[train]
         if len(np.unique(together)) < 2:
             together = np.arange(len(train))
-        for row, name in zip(train, _assign(together, (1 - share, share), seed), strict=True):
-            names[row] = missing if name == "val" else "train"
+        for row, part in zip(train, _assign(together, (1 - share, share), seed), strict=True):
+            names[row] = missing if part == 1 else "train"
         notes.append(f"The data has no {missing} part: 15 % of train, by group, serve as {missing}.")
     return names, notes
 
 
 def _shares(rule: str) -> tuple[float, ...] | None:
     """Return the three shares of a rule, or None where it names a file."""
-    if rule in ("group", "random"):
+    if rule in RULES:
         return DEFAULT_SHARES
     parts = rule.split("/")
     try:
@@ -237,7 +318,7 @@ def _shares(rule: str) -> tuple[float, ...] | None:
         if Path(rule).is_file():
             return None
         raise UsageError(
-            f"--split {rule!r} is neither 'group', 'random', shares such as 80/0/20, nor a file that exists."
+            f"--split {rule!r} is neither {', '.join(RULES)}, nor shares such as 80/0/20, nor a file that exists."
         ) from None
     total = sum(numbers)
     if len(numbers) != 3 or min(numbers) < 0 or not 0 < total < float("inf") or numbers[0] == 0 or numbers[2] == 0:
@@ -248,23 +329,8 @@ def _shares(rule: str) -> tuple[float, ...] | None:
 
 
 def _from_file(path: Path, ids: Sequence[str]) -> list[str]:
-    names = [value or "" for value in _read_column(path, "split", ids)]
+    names = [value or "" for value in read_column(path, "split", ids)]
     for name in names:
         if name and name not in SPLITS:
             raise DataError(f"{path}: the split {name!r} is not one of {', '.join(SPLITS)}.")
     return names
-
-
-def _read_column(path: Path, column: str, ids: Sequence[str]) -> list[str | None]:
-    """Read a CSV file with ``id`` and ``column``; ids that it lacks get None, but some must match."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"id", column} <= set(reader.fieldnames or ()):
-                raise DataError(f"{path}: expected a CSV file with the columns id and {column} in its first line.")
-            found = {row["id"]: row[column] for row in reader}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV file with the columns id and {column} ({error}).") from None
-    if not any(name in found for name in ids):
-        raise DataError(f"{path}: none of its ids is in the data, where ids look like {ids[0]!r}.")
-    return [found.get(name) or None for name in ids]
