@@ -236,7 +236,8 @@ def evaluate(
     found = find_run(Path(run))
     predictor = load_run(found.folder, device)
     prepared = reopen(found.home)
-    home, index, rows = prepared.plan.data, prepared.store.index, prepared.split.rows
+    home, index = prepared.plan.data, prepared.store.index
+    rows = next(split.rows for split in prepared.splits if split.fingerprint() == predictor.run["split"])
     given = {name: value for name, value in options.items() if value is not None}
     align = alignments_of(predictor.run["settings"]["metric"])
     settings = home

@@ -59,7 +59,8 @@ DATA_OPTIONS: dict[str, tuple[Any, str]] = {
 SPLIT_OPTIONS: dict[str, tuple[Any, str]] = {
     "split": (
         str,
-        "group, random, shares such as 80/0/20, or a CSV file with id and split.  [default: group, 70/15/15]",
+        "group, background, foreground, random, shares such as 80/0/20, or a CSV file with id and split.  "
+        "[default: group, 70/15/15]",
     ),
     "group_blocks": (int, "Keep each of this many blocks of neighbouring samples in one split."),
     "group_file": (Path, "CSV file with id and group; a group stays in one split."),
@@ -128,6 +129,10 @@ def study(
         typer.Option(metavar="TEXT", help="A loss to compare, such as 'bce(mask) + 2*dice(mask)'; repeat for each."),
     ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Trainings a loss.  [default: 5]")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Cross-validate: N trainings a loss and seed, each judged by another part."),
+    ] = None,
     margin: Annotated[
         float | None, typer.Option(metavar="X", help="Differences up to this are practically equal.")
     ] = None,
@@ -140,7 +145,14 @@ def study(
     from basrelief import app as functions
     from basrelief.terminal import StudyProgress
 
-    given = {"losses": tuple(loss) if loss else None, "seeds": seeds, "margin": margin, "device": device, **options}
+    given = {
+        "losses": tuple(loss) if loss else None,
+        "seeds": seeds,
+        "folds": folds,
+        "margin": margin,
+        "device": device,
+        **options,
+    }
     with StudyProgress() as watcher:
         verdict = functions.study(data, out=out, watcher=watcher, **given)
     _give(verdict, as_json, _say_verdict)

@@ -173,6 +173,9 @@ class StudySettings(_Settings):
     margin
         Differences of the primary metric up to this size are practically equal; None: 0.005 for scores in [0, 1],
         1 % of the better mean for errors.
+    folds
+        Cross-validation: each seed of a loss is trained so many times, and another part of the data judges each time;
+        None: one split.
     """
 
     data: DataSettings
@@ -180,6 +183,7 @@ class StudySettings(_Settings):
     losses: tuple[str, ...] = ()
     seeds: Positive = 5
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    folds: Annotated[int, Field(ge=3)] | None = None
 
 
 def checked(settings: type[S], values: dict) -> S:

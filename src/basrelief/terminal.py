@@ -71,7 +71,8 @@ class StudyProgress:
             return
         if self._trials is not None:
             self._progress.update(self._trials, completed=number)
-        self.say(f"[{number}/{total}] {trial.name}, seed {trial.seed}: {outcome}")
+        fold = f", fold {trial.fold + 1}" if "-fold-" in trial.folder else ""
+        self.say(f"[{number}/{total}] {trial.name}, seed {trial.seed}{fold}: {outcome}")
 
     def begin(self, title: str, metric: str, steps: int, done: int) -> None:
         """Start the bar of one training."""

@@ -35,6 +35,7 @@ def results(
         background=False,
         machine=choose_machine("cpu", "fp32"),
         margin=None,
+        folds=1,
         entries=(),
         said=(),
     )

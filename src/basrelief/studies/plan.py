@@ -38,12 +38,13 @@ DEFAULT_IMAGES = 3000  # training images of all epochs of a trial, about, where 
 
 @dataclass(frozen=True)
 class Trial:
-    """One cell of a study: a loss and a seed, and the folder below ``trials/`` that holds its run."""
+    """One training of a study: a loss, a seed, a fold (0 without any), and the folder below ``trials/`` of its run."""
 
     name: str
     expression: str
     seed: int
     folder: str
+    fold: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class StudyPlan:
         Targets of the network: those that any of the losses trains.
     background
         Whether the network takes backgrounds.
+    folds
+        Number of folds; 1: a single split.
     entries
         What is packed.
     said
@@ -74,14 +77,20 @@ class StudyPlan:
     background: bool
     machine: Machine
     margin: float | None
+    folds: int
     entries: tuple[Entry, ...]
     said: tuple[str, ...]
 
     def trials(self) -> list[Trial]:
         """Return all trials, a seed's losses side by side, so that a study cut short compares what it has."""
+
+        def folder(number: int, name: str, seed: int, fold: int) -> str:
+            return f"{number:02d}-{_slug(name)}/seed-{seed}" + (f"-fold-{fold + 1}" if self.folds > 1 else "")
+
         return [
-            Trial(name, expression, seed, f"{number:02d}-{_slug(name)}/seed-{seed}")
+            Trial(name, expression, seed, folder(number, name, seed, fold), fold)
             for seed in self.seeds
+            for fold in range(self.folds)
             for number, (name, expression) in enumerate(self.losses.items())
         ]
 
@@ -124,7 +133,17 @@ def plan_study(settings: StudySettings, source: Source) -> StudyPlan:
         said.append(f"Precision: {machine.precision}, which this hardware computes in; losses are float32.")
     seeds = tuple(range(train.seed, train.seed + settings.seeds))
     return StudyPlan(
-        losses, seeds, settings.data, train, heads, background, machine, settings.margin, entries, tuple(said)
+        losses=losses,
+        seeds=seeds,
+        data=settings.data,
+        train=train,
+        heads=heads,
+        background=background,
+        machine=machine,
+        margin=settings.margin,
+        folds=settings.folds or 1,
+        entries=entries,
+        said=tuple(said),
     )
 
 

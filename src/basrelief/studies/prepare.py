@@ -16,7 +16,7 @@ from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSett
 from basrelief.data import open_source
 from basrelief.data.pack import pack, source_key
 from basrelief.data.source import SPLITS, DataOptions, Source
-from basrelief.data.splits import Split, split_store, spread_out
+from basrelief.data.splits import Split, split_folds, split_store, spread_out
 from basrelief.data.store import Store, open_store
 from basrelief.engine.machine import Machine, versions
 from basrelief.engine.train import RunPlan, Watcher, build_model, start_from
@@ -45,17 +45,22 @@ class StudyWatcher(Watcher, Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan with its packed and divided data."""
+    """A plan with its packed and divided data; ``splits`` has one for each fold."""
 
     plan: StudyPlan
     store: Store
-    split: Split
+    splits: tuple[Split, ...]
 
-    def run_plan(self, expression: str, seed: int) -> RunPlan:
+    @property
+    def split(self) -> Split:
+        """The only split, or that of the first fold."""
+        return self.splits[0]
+
+    def run_plan(self, expression: str, seed: int, fold: int = 0) -> RunPlan:
         """Return the plan of one training of the study."""
         plan = self.plan
         return RunPlan(
-            plan.train, expression, seed, plan.heads, plan.background, plan.machine, self.split.fingerprint()
+            plan.train, expression, seed, plan.heads, plan.background, plan.machine, self.splits[fold].fingerprint()
         )
 
 
@@ -81,14 +86,14 @@ def reopen(folder: Path) -> Prepared:
     try:
         settings_class = StudySettings if document["kind"] == "study" else RunSettings
         plan = _plan_from(document, settings_class(**document["asked"]).data)
-        split = _read_split(folder, document)
+        splits = _read_splits(folder, document)
         place, fingerprint = Path(document["store"]["path"]), document["store"]["fingerprint"]
     except (KeyError, TypeError, ValueError, OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{folder / PLAN} or {SPLITS_FILE} beside it is damaged ({error!r}).") from None
     store = open_store(folder / place)
     if store.facts.fingerprint != fingerprint:
         raise DataError(f"The store {folder / place} is another than when {folder} was begun. Put it back as it was.")
-    return Prepared(plan, store, split)
+    return Prepared(plan, store, splits)
 
 
 def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source, watcher: StudyWatcher) -> Prepared:
@@ -109,17 +114,17 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
             f"Files to know about: {len(source.faults)}, the first {source.faults[0]} (basrelief inspect lists all.)"
         )
     store = _store(folder, source, plan, options, watcher)
-    split = split_store(store.index, options, settings.data.split, plan.train.seed)
-    for sentence in split.notes:
+    splits = _divide(store, plan, options)
+    for sentence in splits[0].notes:
         watcher.say(sentence)
     if store.facts.skipped:
         watcher.say(f"{len(store.facts.skipped)} broken samples are left out (--skip-broken).")
-    prepared = Prepared(plan, store, split)
+    prepared = Prepared(plan, store, splits)
     if document is None:
         _check_trainable(prepared)
-        _write_split(folder, store, split)
+        _write_splits(folder, prepared)
         write_json(folder / PLAN, _document(folder, prepared, asked))
-    elif split.fingerprint() != document["split"]["fingerprint"]:
+    elif [split.fingerprint() for split in splits] != [stored["fingerprint"] for stored in document["splits"]]:
         raise OutputError(
             f"The split of {settings.data.location} is another than when {folder} was begun (--split or --group-file "
             "names a file that has changed). Start anew with another --out, so that all losses see the same images."
@@ -200,10 +205,10 @@ def _is_used_in_place(source: Source, plan: StudyPlan, options: DataOptions) -> 
 
 def _check_trainable(prepared: Prepared) -> None:
     """Raise where training would fail or its scores would be empty: better now than after an hour."""
-    plan, store, split = prepared.plan, prepared.store, prepared.split
+    plan, store = prepared.plan, prepared.store
     metric = str(plan.train.metric)
     judged = metric.split("/")[0]
-    for name, rows in split.rows.items():
+    for name, rows in (part for split in prepared.splits for part in split.rows.items()):
         for target in plan.heads if name == "train" else (judged,):
             if len(rows) and not store.index[target].to_numpy()[rows].any():
                 raise DataError(
@@ -214,7 +219,7 @@ def _check_trainable(prepared: Prepared) -> None:
     model = build_model(prepared.run_plan(next(iter(plan.losses.values())), plan.seeds[0]), store)
     if plan.train.weights != "none":
         start_from(model, plan.train.weights)
-    count = len(split.rows["train"])
+    count = min(len(split.rows["train"]) for split in prepared.splits)
     if count // -(-count // plan.train.batch_size) == 1:  # the smallest batch of an epoch is a single image
         image = torch.zeros(1, 3, *store.facts.resolution)
         try:
@@ -227,12 +232,15 @@ def _check_trainable(prepared: Prepared) -> None:
 
 
 def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[str, Any]:
-    plan, split, store = prepared.plan, prepared.split, prepared.store
+    plan, store = prepared.plan, prepared.store
     inside = store.path.parent == folder
     return {
         "kind": "study" if "losses" in asked else "run",
         "asked": asked,
-        "split": {"rule": split.rule, "notes": list(split.notes), "fingerprint": split.fingerprint()},
+        "splits": [
+            {"rule": split.rule, "notes": list(split.notes), "fingerprint": split.fingerprint()}
+            for split in prepared.splits
+        ],
         "store": {
             "path": STORE if inside else str(store.path.resolve()),
             "fingerprint": store.facts.fingerprint,
@@ -245,6 +253,7 @@ def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[s
             "background": plan.background,
             "machine": dataclasses.asdict(plan.machine),
             "margin": plan.margin,
+            "folds": plan.folds,
             "said": list(plan.said),
         },
         "versions": versions(),
@@ -263,6 +272,7 @@ def _plan_from(document: dict[str, Any], data: DataSettings, source: Source | No
         background=stored["background"],
         machine=Machine(**stored["machine"]),
         margin=stored["margin"],
+        folds=stored["folds"],
         entries=spread_out(source.entries, data.limit) if source else (),
         said=tuple(stored["said"]),
     )
@@ -280,16 +290,36 @@ def _difference(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -
     return "; ".join(found[:3])
 
 
-def _write_split(folder: Path, store: Store, split: Split) -> None:
-    frame = pl.DataFrame({"id": store.index["id"], "split": split.names(), "group": split.groups})
+def _divide(store: Store, plan: StudyPlan, options: DataOptions) -> tuple[Split, ...]:
+    rule, seed = plan.data.split, plan.train.seed
+    if plan.folds > 1:
+        return tuple(split_folds(store.index, options, plan.folds, rule, seed))
+    return (split_store(store.index, options, rule, seed),)
+
+
+def _write_splits(folder: Path, prepared: Prepared) -> None:
+    """Write ``splits.csv``: id, group, and the split of every sample, of several folds in a column each."""
+    columns = {"id": prepared.store.index["id"], "group": prepared.split.groups}
+    for number, split in enumerate(prepared.splits):
+        columns[_column(number, len(prepared.splits))] = split.names()
+    frame = pl.DataFrame(columns)
     write_atomic(folder / SPLITS_FILE, lambda temporary: frame.write_csv(temporary))
 
 
-def _read_split(folder: Path, document: dict[str, Any]) -> Split:
-    frame = pl.read_csv(folder / SPLITS_FILE, schema_overrides={"id": pl.String, "split": pl.String})
-    names = frame["split"].fill_null("").to_numpy()
-    rows = {name: np.flatnonzero(names == name) for name in SPLITS}
-    split = Split(rows, frame["group"].to_numpy(), document["split"]["rule"], tuple(document["split"]["notes"]))
-    if split.fingerprint() != document["split"]["fingerprint"]:
-        raise DataError(f"{folder / SPLITS_FILE} was changed after the study was begun. Put it back as it was.")
-    return split
+def _read_splits(folder: Path, document: dict[str, Any]) -> tuple[Split, ...]:
+    stored = document["splits"]
+    columns = [_column(number, len(stored)) for number in range(len(stored))]
+    frame = pl.read_csv(folder / SPLITS_FILE, schema_overrides=dict.fromkeys(("id", *columns), pl.String))
+    splits = []
+    for column, facts in zip(columns, stored, strict=True):
+        names = frame[column].fill_null("").to_numpy()
+        rows = {name: np.flatnonzero(names == name) for name in SPLITS}
+        split = Split(rows, frame["group"].to_numpy(), facts["rule"], tuple(facts["notes"]))
+        if split.fingerprint() != facts["fingerprint"]:
+            raise DataError(f"{folder / SPLITS_FILE} was changed after the study was begun. Put it back as it was.")
+        splits.append(split)
+    return tuple(splits)
+
+
+def _column(number: int, folds: int) -> str:
+    return f"fold_{number + 1}" if folds > 1 else "split"

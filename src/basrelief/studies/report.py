@@ -118,7 +118,8 @@ def _terms(folder: Path, finished: list[Trial], loss: str) -> list[TermCurve]:
 
 def _pictures(folder: Path, prepared: Prepared, results: StudyResults, finished: list[Trial]) -> Pictures | None:
     """Return the validation pictures of the first seed that most losses finished."""
-    by_seed = {seed: [trial for trial in finished if trial.seed == seed] for seed in prepared.plan.seeds}
+    first = [trial for trial in finished if trial.fold == 0]  # folds have other pictures
+    by_seed = {seed: [trial for trial in first if trial.seed == seed] for seed in prepared.plan.seeds}
     seed = max(by_seed, key=lambda s: len(by_seed[s]))
     predictions: dict[str, dict[str, np.ndarray]] = {}
     rows: np.ndarray | None = None
@@ -222,10 +223,11 @@ def _initial_weights(results: StudyResults) -> str:
 
 def _data(prepared: Prepared) -> list[tuple[str, str]]:
     facts, split = prepared.store.facts, prepared.split
+    folds = f"; {len(prepared.splits)} folds, each judged by another part" if len(prepared.splits) > 1 else ""
     rows = [
         ("Source", f"{facts.location} ({facts.format})"),
         ("Samples", f"{facts.count}: {_counts(split)}"),
-        ("Split", f"{split.rule}, {len(np.unique(split.groups))} groups"),
+        ("Split", f"{split.rule}, {len(np.unique(split.groups))} groups{folds}"),
     ]
     if facts.classes and "mask" in prepared.plan.heads:
         rows.append(("Classes", ", ".join(facts.classes)))
@@ -265,7 +267,13 @@ def _command(document: Mapping[str, Any]) -> str:
     for name, expression in plan["losses"].items():
         words += ["--loss", expression if name == expression else f"{name} = {expression}"]
     chosen = plan["train"] | {"device": plan["machine"]["device"], "precision": plan["machine"]["precision"]}
-    settings = {"seeds": len(plan["seeds"]), "margin": plan["margin"], **chosen, **asked["data"]}
+    settings = {
+        "seeds": len(plan["seeds"]),
+        "folds": asked.get("folds"),
+        "margin": plan["margin"],
+        **chosen,
+        **asked["data"],
+    }
     for name, value in settings.items():
         if name != "location":
             words += _option(name, value)

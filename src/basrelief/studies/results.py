@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ class StudyResults:
     Attributes
     ----------
     runs
-        (loss name, seed) -> the document of ``run.json``, for finished trials.
+        (loss name, seed) -> the document of ``run.json``, of all folds together; for those that finished every one.
     failures
-        (loss name, seed) -> why it failed.
+        (loss name, seed) -> why it failed, in any fold.
     scores
         One row an image of val and test for every finished trial: loss, seed, split, id, group, and metrics.
     baselines
@@ -57,17 +58,17 @@ class StudyResults:
 def collect(folder: Path, prepared: Prepared) -> StudyResults:
     """Read what every finished or failed trial left."""
     plan = prepared.plan
-    runs: dict[tuple[str, int], dict[str, Any]] = {}
+    found: dict[tuple[str, int], dict[int, dict[str, Any]]] = defaultdict(dict)
     failures: dict[tuple[str, int], str] = {}
-    frames: list[pl.DataFrame] = []
+    frames: dict[tuple[str, int], list[pl.DataFrame]] = defaultdict(list)
     trials = plan.trials()
     for trial in trials:
-        place = folder / "trials" / trial.folder
+        place, cell = folder / "trials" / trial.folder, (trial.name, trial.seed)
         outcome = outcome_of(place)
         if outcome is not None and "why" in outcome:
-            failures[trial.name, trial.seed] = outcome["why"]
+            failures[cell] = outcome["why"] if plan.folds == 1 else f"fold {trial.fold + 1}: {outcome['why']}"
         elif outcome is not None:
-            runs[trial.name, trial.seed] = outcome
+            found[cell][trial.fold] = outcome
             frame = _read_scores(place)
             frame = frame.with_columns(
                 loss=pl.lit(trial.name),
@@ -75,11 +76,49 @@ def collect(folder: Path, prepared: Prepared) -> StudyResults:
                 group=pl.Series(prepared.split.groups[frame["row"].to_numpy()], dtype=pl.Int64),
             )
             first = ["loss", "seed", "split", "id", "group", "row"]
-            frames.append(frame.select(first + [name for name in frame.columns if name not in first]))
-    scores = pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
+            frames[cell].append(frame.select(first + [name for name in frame.columns if name not in first]))
+    runs = {cell: _over_folds(list(folds.values())) for cell, folds in found.items() if len(folds) == plan.folds}
+    finished = [frame for cell in runs for frame in frames[cell]]
+    scores = pl.concat(finished, how="diagonal") if finished else pl.DataFrame()
     align = alignments_of(plan.train.metric)
-    baselines = {MEAN_BASELINE: mean_baseline(prepared.store, prepared.split, plan.heads, align=align)}
-    return StudyResults(plan, tuple(trials), runs, failures, scores, baselines, _empty_share(runs))
+    baselines = [mean_baseline(prepared.store, split, plan.heads, align=align) for split in prepared.splits]
+    weights = [len(split.rows["test"]) for split in prepared.splits]
+    baseline = {MEAN_BASELINE: _mean_scores(baselines, weights)}
+    return StudyResults(plan, tuple(trials), runs, failures, scores, baseline, _empty_share(runs))
+
+
+def _over_folds(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the runs of all folds as one: scores and curves are means, weighted by images; counts and times are sums.
+
+    An image is judged in one fold at most, so that a mean of scores per image is the mean over all that are judged. A
+    pooled score is the mean of the folds' own.
+    """
+    if len(runs) == 1:
+        return runs[0]
+    merged = dict(runs[0])
+    for name, split in (("metrics", "test"), ("val_metrics", "val")):
+        merged[name] = _mean_scores([run[name] for run in runs], [run["samples"][split] for run in runs])
+    val = [run["samples"]["val"] for run in runs]
+    epochs = zip(*(run["curve"] for run in runs), strict=True)
+    merged["curve"] = [_weighted(scores, val) for scores in epochs]
+    merged["best_epoch"] = round(float(np.median([run["best_epoch"] for run in runs])))
+    merged["counts"] = {name: sum(run["counts"].get(name, 0) for run in runs) for name in runs[0]["counts"]}
+    merged["seconds"] = sum(run["seconds"] for run in runs)
+    merged["images_per_second"] = float(np.median([run["images_per_second"] for run in runs]))
+    merged["initial_weights"] = " ".join(run["initial_weights"] for run in runs)
+    return merged
+
+
+def _mean_scores(scores: Sequence[Mapping[str, float | None]], weights: Sequence[int]) -> dict[str, Any]:
+    names = dict.fromkeys(name for found in scores for name in found)
+    return {name: _weighted([found.get(name) for found in scores], weights) for name in names}
+
+
+def _weighted(values: Sequence[float | None], weights: Sequence[int]) -> float | None:
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None and weight]
+    if len(known) == 1:
+        return known[0][0]
+    return float(np.average([v for v, _ in known], weights=[w for _, w in known])) if known else None
 
 
 def _empty_share(runs: Mapping[tuple[str, int], Mapping[str, Any]]) -> float:

@@ -52,9 +52,9 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
 
 def _train_trial(place: Path, trial: Trial, prepared: Prepared, watcher: StudyWatcher) -> str:
     """Train one trial, and return how it went, in words."""
-    plan = prepared.run_plan(trial.expression, trial.seed)
+    plan = prepared.run_plan(trial.expression, trial.seed, trial.fold)
     try:
-        run = train_run(place, plan, prepared.store, prepared.split, watcher=watcher)
+        run = train_run(place, plan, prepared.store, prepared.splits[trial.fold], watcher=watcher)
     except TrainingError as error:
         write_json(place / "failed.json", {"loss": trial.expression, "seed": trial.seed, "why": str(error)})
         return "failed"

@@ -115,8 +115,9 @@ def best_mean(results: StudyResults, metric: str, names: Sequence[str] | None = 
 
 def _summary(results: StudyResults, losses: Sequence[Mapping[str, Any]], decided: Mapping[str, Any]) -> str:
     plan, primary = results.plan, str(results.plan.train.metric)
+    folds = f"{plan.folds} folds, " if plan.folds > 1 else ""
     basis = (
-        f"{_count(len(plan.seeds), 'seed')}, {_count(plan.train.epochs or 0, 'epoch')}, one learning rate "
+        f"{_count(len(plan.seeds), 'seed')}, {folds}{_count(plan.train.epochs or 0, 'epoch')}, one learning rate "
         f"({plan.train.lr:g})"
     )
     best, winner = best_mean(results, primary), decided["winner"]
@@ -175,10 +176,10 @@ def warnings(results: StudyResults) -> list[str]:
     """Return what a reader must know before trusting the verdict, a sentence each."""
     plan, primary = results.plan, str(results.plan.train.metric)
     found = []
-    there = len(results.runs) + len(results.failures)
-    if there < len(results.trials):
+    there, wanted = len({*results.runs, *results.failures}), len(plan.losses) * len(plan.seeds)
+    if there < wanted:
         found.append(
-            f"Only {there} of {len(results.trials)} trainings are there, so the means are over different seeds. Run "
+            f"Only {there} of {wanted} trainings are there, so the means are over different seeds. Run "
             "the same study again to have the rest."
         )
     found += _about_identical_scores(results)

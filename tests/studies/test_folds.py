@@ -1,0 +1,59 @@
+"""Cross-validation within a study: every image judged once, by a network that never saw its group."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import basrelief as br
+from basrelief.app import report
+from basrelief.errors import UsageError
+from basrelief.studies.prepare import reopen
+from support import write_folder
+
+SMALL: dict[str, Any] = {
+    "network": "masknet", "resolution": 16, "epochs": 1, "seeds": 2, "losses": ("bce(mask)", "dice(mask)"), "folds": 3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("folds")
+    br.study(write_folder(root / "discs", 12), out=root / "study", **SMALL)
+    return root / "study"
+
+
+def test_every_loss_and_seed_judges_every_image_once(study: Path) -> None:
+    scores = pl.read_parquet(study / "scores.parquet").filter(pl.col("split") == "test")
+    counted = scores.group_by("loss", "seed").agg(pl.len().alias("lines"), pl.col("id").n_unique().alias("images"))
+    assert counted["lines"].to_list() == counted["images"].to_list() == [12] * 4
+    verdict = report(study, to="json")
+    assert [row["seeds"] for row in verdict["losses"]] == [2, 2]
+    assert "3 folds" in verdict["summary"]
+    by_hand = scores.filter(pl.col("loss") == "bce(mask)")["mask/iou"].mean()
+    assert next(row["mean"] for row in verdict["losses"] if row["name"] == "bce(mask)") == pytest.approx(by_hand)
+
+
+def test_each_training_has_its_folds_own_split(study: Path) -> None:
+    prepared = reopen(study)
+    assert len(prepared.splits) == 3
+    frame = pl.read_csv(study / "splits.csv")
+    assert frame.columns == ["id", "group", "fold_1", "fold_2", "fold_3"]
+    for row in frame.select("fold_1", "fold_2", "fold_3").iter_rows():
+        assert sorted(row) == ["test", "train", "val"]
+    result = br.evaluate(study / "trials" / "00-bce-mask" / "seed-1-fold-2")
+    assert result["images"] == (frame["fold_2"] == "test").sum()
+
+
+def test_the_same_command_keeps_what_is_there_and_fewer_folds_are_refused(study: Path) -> None:
+    before = (study / "verdict.json").read_bytes()
+    data = study.parent / "discs"
+    br.study(data, out=study, **SMALL)
+    assert (study / "verdict.json").read_bytes() == before
+    with pytest.raises(br.BasreliefError, match="folds: 3 there, 4 asked for"):
+        br.study(data, out=study, **{**SMALL, "folds": 4})
+    with pytest.raises(UsageError, match="--folds"):
+        br.study(data, out=study.parent / "other", **{**SMALL, "folds": 2})
