@@ -24,9 +24,9 @@ from basrelief.batch import Batch
 from basrelief.config import TrainSettings
 from basrelief.data import open_source
 from basrelief.data.loader import Loader
+from basrelief.data.pack import pack
 from basrelief.data.source import DataOptions
 from basrelief.data.splits import Split, split_store
-from basrelief.data.pack import pack
 from basrelief.data.store import Store
 from basrelief.engine.evaluate import forward
 from basrelief.engine.machine import choose_machine, device_name

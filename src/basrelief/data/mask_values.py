@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,6 +48,20 @@ class MaskMapping:
     strict: bool = True
     colours: bool = False
     other: int | None = None
+
+    @functools.cached_property
+    def bytes(self) -> bytes:
+        """The plane of every byte: 0 for background, -1 for unknown, -2 where the mapping lacks it, as int8."""
+        if self.nearest:
+            keys = sorted(self.planes)
+            middles = (np.array(keys[1:]) + np.array(keys[:-1])) / 2
+            planes = np.array([self.planes[key] for key in keys], np.int8)
+            return planes[np.searchsorted(middles, np.arange(256), side="left")].tobytes()
+        table = np.full(256, -2 if self.other is None else self.other, np.int8)
+        for key, plane in self.planes.items():
+            if 0 <= key < 256:
+                table[key] = plane
+        return table.tobytes()
 
 
 @dataclass(frozen=True)
@@ -148,25 +163,50 @@ def to_planes(mapping: MaskMapping, values: np.ndarray, file: str) -> tuple[np.n
     in_colour = any(code >= COLOUR for code in mapping.planes)
     if values.ndim == 3 and not in_colour:
         raise FileError(file, "holds colours, and the other masks do not", "Save it as the others are")
+    if mapping.nearest and mapping.strict:
+        soft = _share_halfway(mapping, values)
+        if soft > _SOFT_SHARE:
+            low, high = min(mapping.planes), max(mapping.planes)
+            raise FileError(
+                file,
+                f"is mostly grey: {soft:.0%} of it lies halfway between {low} and {high}, so where the figure ends "
+                "cannot be told",
+                "Save it with two values, or take it away; --mask-map accepts it with a cut at half",
+            )
     codes = codes_of(values, greys_as_colours=in_colour)
+    if codes.dtype == np.uint8 and len(mapping.planes) < 127:
+        # A byte has 256 values, so what each means is looked up once, and bytes are then swapped one for one.
+        index = np.frombuffer(codes.tobytes().translate(mapping.bytes), np.int8).reshape(codes.shape)
+        if -2 in index:
+            raise _strange(codes[index == -2], mapping, file)
+    else:
+        index = _index(codes, mapping, file)
+    mask = np.stack([(index == k + 1) for k in range(len(mapping.classes))]).view(np.uint8)
+    known = index != -1
+    return mask, None if known.all() else known
+
+
+def _share_halfway(mapping: MaskMapping, values: np.ndarray) -> float:
+    """Return the share of pixels that lie halfway between the lowest and the highest value of a mapping."""
+    low, high = min(mapping.planes), max(mapping.planes)
+    if values.dtype == np.uint8 and values.ndim == 2:
+        return values.tobytes().translate(_halfway(low, high)).count(1) / max(1, values.size)
+    return share_between(count_values(codes_of(values, greys_as_colours=low >= COLOUR)), low, high)
+
+
+@functools.lru_cache(maxsize=16)
+def _halfway(low: int, high: int) -> bytes:
+    """Return 1 for every byte halfway between two values, else 0."""
+    return bytes(int(share_between({value: 1}, low, high)) for value in range(256))
+
+
+def _index(codes: np.ndarray, mapping: MaskMapping, file: str) -> np.ndarray:
+    """Return the plane of every pixel, of codes of any width."""
     keys = np.array(sorted(mapping.planes), dtype=np.int64)
     planes = np.array([mapping.planes[key] for key in keys.tolist()], dtype=np.int16)
     if mapping.nearest:
-        if mapping.strict:
-            soft = share_between(count_values(codes), int(keys[0]), int(keys[-1]))
-            if soft > _SOFT_SHARE:
-                raise FileError(
-                    file,
-                    f"is mostly grey: {soft:.0%} of it lies halfway between {keys[0]} and {keys[-1]}, so where the "
-                    "figure ends cannot be told",
-                    "Save it with two values, or take it away; --mask-map accepts it with a cut at half",
-                )
-        index = planes[np.searchsorted((keys[1:] + keys[:-1]) / 2, codes, side="left")]
-    else:
-        index = _look_up(codes, keys, planes, mapping, file)
-    mask = np.stack([(index == k + 1) for k in range(len(mapping.classes))]).astype(np.uint8)
-    known = index != -1
-    return mask, None if known.all() else known
+        return planes[np.searchsorted((keys[1:] + keys[:-1]) / 2, codes, side="left")]
+    return _look_up(codes, keys, planes, mapping, file)
 
 
 def _look_up(codes: np.ndarray, keys: np.ndarray, planes: np.ndarray, mapping: MaskMapping, file: str) -> np.ndarray:
@@ -180,14 +220,18 @@ def _look_up(codes: np.ndarray, keys: np.ndarray, planes: np.ndarray, mapping: M
         place = np.minimum(np.searchsorted(keys, codes), len(keys) - 1)
         index = np.where(keys[place] == codes, planes[place], missing)
     if (index == -2).any():
-        strange = sorted(count_values(codes[index == -2]))
-        plural, expected = "s" if len(strange) > 1 else "", list_values(keys.tolist())
-        raise FileError(
-            file,
-            f"holds the value{plural} {list_values(strange)}, expected {expected}",
-            "Mend it, or state every value with --mask-map (other=unknown leaves the rest out)",
-        )
+        raise _strange(codes[index == -2], mapping, file)
     return index
+
+
+def _strange(codes: np.ndarray, mapping: MaskMapping, file: str) -> FileError:
+    strange = sorted(count_values(codes))
+    plural, expected = "s" if len(strange) > 1 else "", list_values(sorted(mapping.planes))
+    return FileError(
+        file,
+        f"holds the value{plural} {list_values(strange)}, expected {expected}",
+        "Mend it, or state every value with --mask-map (other=unknown leaves the rest out)",
+    )
 
 
 def soft_share(mapping: MaskMapping, look: MaskLook) -> float:
