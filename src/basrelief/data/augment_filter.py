@@ -115,7 +115,7 @@ def blurred(picture: Tensor, sigmas: np.ndarray) -> Tensor:
 
     def work(some: Tensor, chosen: np.ndarray) -> Tensor:
         height, width = some.shape[-2:]
-        down, along = (_smoothing(chosen, side).to(some)[:, None] for side in (height, width))
+        down, along = (_smoothing(chosen, side, some)[:, None] for side in (height, width))
         return down @ some.contiguous() @ along.transpose(-1, -2)
 
     return change_rows(picture, sigmas > 0, lambda some, rows: work(some, sigmas[rows]))
@@ -134,16 +134,18 @@ def change_rows(picture: Tensor, changed: np.ndarray, function: Callable[[Tensor
     return result
 
 
-def _smoothing(sigmas: np.ndarray, side: int) -> Tensor:
-    """Return float64 (n, side, side), whose row i holds the weights of all pixels for pixel i."""
+def _smoothing(sigmas: np.ndarray, side: int, like: Tensor) -> Tensor:
+    """Return (n, side, side), whose row i holds the weights of all pixels for pixel i.
+
+    A line and its reflection repeat every 2·side pixels, so pixel j stands at j and at -1 - j of such a circle.
+    """
     radius = max(1, int(np.ceil(REACH * sigmas.max())))
     offsets = np.arange(-radius, radius + 1)
     scaled = offsets / sigmas[:, None]
     weights = np.exp(-(scaled**2) / 2) * (np.abs(scaled) <= REACH)
-    weights /= weights.sum(1, keepdims=True)
-    places = (np.arange(side)[:, None] + offsets) % (2 * side)
-    places = np.where(places < side, places, 2 * side - 1 - places)  # edge pixels come twice: ba|abc|cb
-    matrix = np.zeros((len(sigmas), side, side))
-    for k in range(len(offsets)):  # over the window, not over samples
-        matrix[:, np.arange(side), places[:, k]] += weights[:, k, None]
-    return torch.from_numpy(matrix)
+    circle = np.zeros((2 * side, len(sigmas)))
+    np.add.at(circle, offsets % (2 * side), (weights / weights.sum(1, keepdims=True)).T)
+    ring = torch.from_numpy(circle).to(like).T
+    places = torch.arange(side, device=like.device)
+    apart, across = places[:, None] - places, places[:, None] + places + 1
+    return ring[:, apart % (2 * side)] + ring[:, across]

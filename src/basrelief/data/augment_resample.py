@@ -93,27 +93,28 @@ def _turned(plane: Tensor, corner: tuple[int, ...]) -> Tensor:
 
 
 def _resampled(planes: dict[str, Tensor], geometry: Geometry, rows: np.ndarray) -> dict[str, Tensor]:
-    """Sample every plane, which hold the samples ``rows`` alone, at the positions of ``geometry``: once."""
-    image = planes["image"]
-    grid = _positions(geometry, rows, image)
-    result = {}
-    pictures = {name: planes[name] for name in PICTURES if name in planes}
+    """Sample every plane once at the positions of ``geometry``; the planes hold the samples ``rows`` alone."""
+    grid = _positions(geometry, rows, planes["image"])
+    zoom = geometry.zoom[rows]
     # Halved, a picture sampled at points would flicker; this smooths as much as skimage's rescale does.
-    small = geometry.zoom[rows] < SHRINKS
-    sigma = np.where(small, (1 / geometry.zoom[rows] - 1) / 2, 0)
-    stacked = torch.cat([blurred(plane.to(grid.dtype), sigma) for plane in pictures.values()], 1)
-    sampled = F.grid_sample(stacked, grid, "bilinear", "reflection", align_corners=False)
-    for name, part in zip(pictures, sampled.split(3, 1), strict=True):
-        result[name] = part.to(pictures[name].dtype)
+    sigma = np.where(zoom < SHRINKS, (1 / zoom - 1) / 2, 0)
+    result = {
+        name: _sampled(blurred(planes[name].to(grid.dtype), sigma), grid, "bilinear").to(planes[name].dtype)
+        for name in PICTURES
+        if name in planes
+    }
     typed = {name: plane for name, plane in planes.items() if name not in PICTURES}
     if typed:
         stacked = torch.cat([plane.to(grid.dtype) for plane in typed.values()], 1)
-        nearest = F.grid_sample(stacked, grid, "nearest", "reflection", align_corners=False)
-        for (name, plane), part in zip(
-            typed.items(), nearest.split([plane.shape[1] for plane in typed.values()], 1), strict=True
-        ):
+        widths = [plane.shape[1] for plane in typed.values()]
+        parts = torch.split(_sampled(stacked, grid, "nearest"), widths, 1)  # type: ignore[no-untyped-call]
+        for (name, plane), part in zip(typed.items(), parts, strict=True):
             result[name] = part > 0.5 if plane.dtype == torch.bool else part.to(plane.dtype)
     return {name: result[name] for name in planes}
+
+
+def _sampled(plane: Tensor, grid: Tensor, mode: str) -> Tensor:
+    return F.grid_sample(plane, grid, mode, "reflection", align_corners=False)
 
 
 def _positions(geometry: Geometry, rows: np.ndarray, image: Tensor) -> Tensor:
@@ -127,8 +128,10 @@ def _positions(geometry: Geometry, rows: np.ndarray, image: Tensor) -> Tensor:
     if geometry.bend is not None:
         field = bend_field(geometry.bend, rows, height, width, x)
         x, y = x + field[:, 0], y + field[:, 1]
-    axes = [affine[:, i, 0] * x + (affine[:, i, 1] * y + affine[:, i, 2]) for i in range(2)]
-    return torch.stack(torch.broadcast_tensors(*axes), -1)
+    grid = x.new_empty(len(rows), height, width, 2)
+    for axis in range(2):
+        torch.add(affine[:, axis, 0] * x, affine[:, axis, 1] * y + affine[:, axis, 2], out=grid[..., axis])
+    return grid
 
 
 def _index(rows: np.ndarray, like: Tensor) -> Tensor:
