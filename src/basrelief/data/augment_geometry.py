@@ -110,7 +110,8 @@ def flip(draws: Draws, axis: Literal["horizontal", "vertical", "both"] = "horizo
     """
     across, down = draws.applied, draws.chance()
     if axis != "both":
-        across, down = (draws.applied, False) if axis == "horizontal" else (False, draws.applied)
+        neither = np.zeros(draws.count, bool)
+        across, down = (draws.applied, neither) if axis == "horizontal" else (neither, draws.applied)
     return Move(_linear(draws, xx=np.where(across, -1, 1), yy=np.where(down, -1, 1)), exact=True)
 
 

@@ -107,7 +107,7 @@ def _resampled(planes: dict[str, Tensor], geometry: Geometry, rows: np.ndarray) 
     if typed:
         stacked = torch.cat([plane.to(grid.dtype) for plane in typed.values()], 1)
         widths = [plane.shape[1] for plane in typed.values()]
-        parts = torch.split(_sampled(stacked, grid, "nearest"), widths, 1)  # type: ignore[no-untyped-call]
+        parts = torch.split(_sampled(stacked, grid, "nearest"), widths, 1)
         for (name, plane), part in zip(typed.items(), parts, strict=True):
             result[name] = part > 0.5 if plane.dtype == torch.bool else part.to(plane.dtype)
     return {name: result[name] for name in planes}
