@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from basrelief.listing import losses_page, metrics_page
+from basrelief.listing import augment_page, losses_page, metrics_page
 
-PAGES = {"losses.md": losses_page, "metrics.md": metrics_page}
+PAGES = {"augment.md": augment_page, "losses.md": losses_page, "metrics.md": metrics_page}
 
 
 def main() -> None:

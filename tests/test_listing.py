@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from basrelief.listing import KINDS, losses_page, metrics_page, table
+from basrelief.data.augment import AUGMENTATIONS
+from basrelief.listing import KINDS, augment_page, losses_page, metrics_page, table
 from basrelief.losses import LOSSES
 from basrelief.losses.balance import WRAPPERS
 from basrelief.metrics import METRICS
@@ -12,7 +13,9 @@ from basrelief.metrics import METRICS
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize(("name", "page"), [("losses.md", losses_page), ("metrics.md", metrics_page)])
+@pytest.mark.parametrize(
+    ("name", "page"), [("augment.md", augment_page), ("losses.md", losses_page), ("metrics.md", metrics_page)]
+)
 def test_the_pages_are_those_that_the_tables_make(name: str, page) -> None:  # type: ignore[no-untyped-def]
     assert (DOCS / name).read_text() == page(), "python docs/pages.py writes it anew"
 
@@ -32,6 +35,16 @@ def test_every_metric_is_listed_with_its_direction() -> None:
     lines = {line["name"]: line for line in table("metrics")}
     assert set(lines) == set(METRICS)
     assert all(line["better"] in ("higher", "lower") and line["summary"] for line in lines.values())
+
+
+def test_every_augmentation_is_listed_with_all_there_is_to_say() -> None:
+    lines = {line["name"]: line for line in table("augmentations")}
+    assert set(lines) == set(AUGMENTATIONS)
+    for line in lines.values():
+        assert line["definition"]
+        assert line["formula"]
+        for option, facts in line["options"].items():
+            assert facts["meaning"], f"{line['name']}: the docstring does not say what {option} means"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from basrelief.data import FORMATS
+from basrelief.data.augment import AUGMENTATIONS
 from basrelief.errors import UsageError
 from basrelief.losses import LOSSES
 from basrelief.losses.balance import WRAPPERS
@@ -16,12 +17,12 @@ from basrelief.losses.spec import LossSpec
 from basrelief.metrics import METRICS
 from basrelief.models import MODELS
 
-KINDS = ("losses", "metrics", "models", "formats")
+KINDS = ("losses", "metrics", "models", "formats", "augmentations")
 SHORT = ("name", "targets", "better", "unit", "parameters", "formula", "summary")  # what a terminal shows of a line
 
 
 def table(kind: str) -> list[dict[str, Any]]:
-    """Return the lines of a table: losses (with the wrappers that weigh them), metrics, models or formats."""
+    """Return the lines of a table: losses (with their wrappers), metrics, models, formats or augmentations."""
     if kind == "losses":
         return [*map(_loss, LOSSES), *map(_wrapper, WRAPPERS)]
     if kind == "metrics":
@@ -33,6 +34,8 @@ def table(kind: str) -> list[dict[str, Any]]:
         ]
     if kind == "formats":
         return [{"name": name, "summary": spec.summary} for name, spec in FORMATS.items()]
+    if kind == "augmentations":
+        return [_augmentation(name) for name in AUGMENTATIONS]
     raise UsageError(f"Cannot list {kind!r}: use {', '.join(KINDS[:-1])} or {KINDS[-1]}.")
 
 
@@ -104,6 +107,82 @@ def metrics_page() -> str:
         cells = (f"`{line['name']}`", line["better"], line["unit"], line["summary"])
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return "\n".join([*lines, ""])
+
+
+def augment_page() -> str:
+    """Return ``docs/augment.md``."""
+    lines = [
+        "# Augmentation",
+        "",
+        "Made from the table in the code by `python docs/pages.py`; `basrelief list augmentations --json` gives the",
+        "same. Steps stand with + between them, each at most once, with options by name or in the order given here:",
+        "",
+        "    flip + rotate(10) + scale(0.8, 1.25) + brightness(0.2) + cutout(size=0.3)",
+        "",
+        "Every step has `p`, the probability that a sample gets it. `none` is no augmentation. Only training batches",
+        "are augmented, on the device, at the training resolution.",
+        "",
+        "**What moves together.** All geometry of a sample is put into one map, and image, background, mask, depth",
+        "and what is known of them are sampled at the same positions, once: images bilinear, everything else by the",
+        "nearest pixel. So masks stay 0 and 1, depth of two surfaces never mixes, and an unknown pixel's value",
+        "reaches no known one. Flips and turns alone only put pixels elsewhere, bit for bit. Geometry comes first,",
+        "then colour, then cutout; within each, steps follow as written, elastic after other geometry.",
+        "",
+        "**The border** is reflected, for all planes alike, so nothing is unknown or black there.",
+        "",
+        "**Shrinking.** Where a sample's zoom is below 2/3, its pictures are smoothed first by a Gaussian of (1/zoom",
+        "- 1)/2 pixels; above that, bilinear sampling alone is clean enough. Targets are never smoothed.",
+        "",
+        "**Depth.** To a fixed camera, things that appear s times larger are s times nearer. So a zoom by s (scale,",
+        "crop, pad) divides depth of kind `metric` by s, multiplies `disparity` by s, and leaves `relative` as it is.",
+        "What would exceed the run's maximum becomes unknown: with zooms below 1, distant walls do. `scale(low=1)`",
+        "and `crop` only bring things nearer. Rotation, shift and elastic leave depth as it is.",
+        "",
+        "**Colour** changes image and background by the same numbers and the same noise, so the two stay identical",
+        "outside the figure; for that reason no step looks at the picture's own mean. `apart=True` on a colour step",
+        "draws for the background separately. Steps that are linear in colour become one matrix, applied in one pass;",
+        "values are clamped to [0, 1] once, at the end. Blur and JPEG spread the figure by their own reach.",
+        "",
+        "**Draws.** The numbers of a sample depend on the run's seed, the epoch and the step of training, not on the",
+        "loss, the targets or the other steps: every trial of a seed sees the same. They are drawn on the CPU, so",
+        "every device sees the same too, noise grain apart.",
+        "",
+        "| step | | p | |",
+        "|---|---|---|---|",
+    ]
+    for line in table("augmentations"):
+        cells = (f"[{line['name']}](#{line['name']})", f"`{line['formula']}`", f"{line['p']:g}", line["summary"])
+        lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    for line in table("augmentations"):
+        lines += ["", f"## {line['name']}", "", line["definition"]]
+        lines += ["", f"Source: {line['source']}."] if line["source"] else []
+        own = {name: facts for name, facts in line["options"].items() if name not in ("p", "apart")}
+        if own:
+            lines += ["", "| option | default | takes | meaning |", "|---|---|---|---|"]
+            for option, facts in own.items():
+                cells = (f"`{option}`", f"`{facts['default']!r}`", facts["takes"], facts["meaning"])
+                lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    return "\n".join([*lines, ""])
+
+
+def _augmentation(name: str) -> dict[str, Any]:
+    spec = AUGMENTATIONS[name]
+    definition, meanings = _read_docstring(spec.function)
+    meanings |= {"p": "the probability with which a sample gets it"}
+    meanings |= {"apart": "draw for image and background separately, so that they differ"}
+    return {
+        "name": name,
+        "kind": spec.kind,
+        "p": spec.p,
+        "formula": spec.formula,
+        "summary": spec.summary,
+        "definition": definition,
+        "options": {
+            option: {"default": line.default, "takes": str(line), "meaning": meanings.get(option, "")}
+            for option, line in spec.options.items()
+        },
+        "source": spec.source,
+    }
 
 
 def _loss(name: str) -> dict[str, Any]:
