@@ -270,7 +270,12 @@ def test_a_zoom_brings_metric_depth_nearer_and_disparity_up() -> None:
     depth = torch.full((2, 1, 8, 8), 0.6)
     depth[1] = 0.3
     batch = Batch(torch.rand(2, 3, 8, 8), depth=depth)
-    for text, zoom in (("scale(2, 2)", 2.0), ("crop(0.5, 0.5)", 2.0), ("pad(0.5, 0.5)", 0.5), ("scale(0.5, 0.5)", 0.5)):
+    for text, zoom in (
+        ("scale(2, 2)", 2.0),
+        ("crop(0.5, 0.5)", 2.0),
+        ("pad(0.5, 0.5)", 0.5),
+        ("scale(0.5, 0.5) + flip", 0.5),
+    ):
         for kind in ("metric", "disparity"):
             found = parse_augment(text)(batch, gen(0), depth_kind=kind)
             expected = depth / zoom if kind == "metric" else depth * zoom
@@ -347,6 +352,10 @@ def test_cutout_hides_the_inputs_alone_unless_targets_are_asked_for() -> None:
     unknown = parse_augment("cutout(size=0.5, fill=0.25, p=1, targets=true)")(batch, gen(0))
     assert torch.equal(unknown["mask_valid"], ~hidden)
     assert torch.equal(unknown["depth_valid"], ~hidden)
+    before = make(6, (20, 30))
+    after = parse_augment("cutout(size=0.5, fill=0.25, p=1, targets=true)")(before, gen(0))
+    for name in ("mask_valid", "depth_valid"):
+        assert torch.equal(after[name], before[name] & ~hidden)
     several = parse_augment("cutout(size=0.1, holes=12, fill=0.25, p=1)")(batch, gen(0))
     assert ((several.image == 0.25).all(1).sum((1, 2)) > 6).all()
 

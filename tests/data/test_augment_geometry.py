@@ -126,3 +126,7 @@ def test_a_bend_of_equal_points_is_a_shift() -> None:
     field = bend_field(geometry.Bend(points, bend.cell), np.arange(1), 12, 18, torch.zeros(1))
     assert torch.allclose(field[0, 0], torch.tensor(2.0))
     assert torch.allclose(field[0, 1], torch.tensor(-1.0))
+    picture = torch.rand(12, 18)
+    batch = Batch(picture.repeat(1, 3, 1, 1))
+    found = move_batch(batch, compose([(draws((12, 18)), geometry.Bend(points, bend.cell))]), None).image[0, 0]
+    assert torch.allclose(found[1:, :-2], picture[:-1, 2:], atol=1e-4)
