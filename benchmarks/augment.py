@@ -4,9 +4,9 @@
 
 Image, background, mask and depth of a batch. Ours and kornia's take turns, a few calls at a time, for `--rounds`
 rounds; the ratio is the median over the rounds of kornia's time divided by ours in the same round, so a machine that
-slows down slows both. Kornia gets its quickest form: one RandomAffine for rotation, zoom and shift together. What it
-does not do is not counted: it resamples again for the flip's sake only where it must, knows no metric depth, and covers
-masks as well as images.
+slows down slows both. Kornia gets its quickest form: one RandomAffine for rotation, zoom and shift together. The work
+is comparable, not equal: kornia leaves metric depth as it is and covers masks as well as images, its hue and saturation
+go by way of HSV, and its JPEG has a gradient.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from basrelief.data.augment_spec import Between, Draws, Share
@@ -49,7 +51,7 @@ def blur(draws: Draws, sigma: Annotated[float, Between(0, 20)] = 1.5) -> Callabl
         The largest standard deviation in pixels of the training resolution; even in [0, sigma].
     """
     sigmas = draws.between(0, sigma, 0)
-    return lambda picture: blurred(picture, sigmas)
+    return lambda picture: blurred(picture, sigmas, sigma)
 
 
 def noise(draws: Draws, sigma: Share = 0.05) -> Callable[[Tensor], Tensor]:
@@ -107,18 +109,39 @@ def cutout(
     return Cover(lines[0], lines[1], fill, targets)
 
 
-def blurred(picture: Tensor, sigmas: np.ndarray) -> Tensor:
-    """Return (N, C, H, W) blurred by a Gaussian of ``sigmas`` (N,) pixels each; those of 0 stay bit for bit.
+def blurred(picture: Tensor, sigmas: np.ndarray, largest: float | None = None) -> Tensor:
+    """Return a picture blurred by Gaussians, which are cut at 4 standard deviations.
 
-    Each direction is a matrix product, into which the reflection at the border is folded, so that any size will do.
+    Parameters
+    ----------
+    picture
+        (N, C, H, W); beyond its border lies its reflection, however small it is.
+    sigmas
+        (N,) standard deviations in pixels; samples of 0 stay bit for bit.
+    largest
+        What ``sigmas`` may come to, if known: the window's width is then the same for every batch.
     """
 
-    def work(some: Tensor, chosen: np.ndarray) -> Tensor:
-        height, width = some.shape[-2:]
-        down, along = (_smoothing(chosen, side, some)[:, None] for side in (height, width))
-        return down @ some.contiguous() @ along.transpose(-1, -2)
+    def work(some: Tensor, rows: np.ndarray) -> Tensor:
+        radius = max(1, math.ceil(REACH * (largest or sigmas.max())))
+        scaled = np.arange(-radius, radius + 1) / sigmas[rows, None]
+        weights = np.exp(-(scaled**2) / 2) * (np.abs(scaled) <= REACH)
+        weights /= weights.sum(1, keepdims=True)
+        count, channels, height, width = some.shape
+        windows = torch.from_numpy(np.repeat(weights, channels, 0)).to(some)[:, None]
+        planes = some.reshape(1, count * channels, height, width)
+        planes = planes.index_select(3, _reflected(width, radius, some.device))
+        planes = F.conv2d(planes, windows[:, :, None], groups=count * channels)
+        planes = planes.index_select(2, _reflected(height, radius, some.device))
+        return F.conv2d(planes, windows[..., None], groups=count * channels).view(some.shape)
 
-    return change_rows(picture, sigmas > 0, lambda some, rows: work(some, sigmas[rows]))
+    return change_rows(picture, sigmas > 0, work)
+
+
+def _reflected(side: int, radius: int, device: torch.device) -> Tensor:
+    """Return the places of a line's pixels with ``radius`` more at each end: ba|abc|cb, as often as it takes."""
+    places = torch.arange(-radius, side + radius, device=device) % (2 * side)
+    return torch.where(places < side, places, 2 * side - 1 - places)
 
 
 def change_rows(picture: Tensor, changed: np.ndarray, function: Callable[[Tensor, np.ndarray], Tensor]) -> Tensor:
@@ -132,20 +155,3 @@ def change_rows(picture: Tensor, changed: np.ndarray, function: Callable[[Tensor
     result = picture.clone()
     result[index] = function(picture[index], rows)
     return result
-
-
-def _smoothing(sigmas: np.ndarray, side: int, like: Tensor) -> Tensor:
-    """Return (n, side, side), whose row i holds the weights of all pixels for pixel i.
-
-    A line and its reflection repeat every 2·side pixels, so pixel j stands at j and at -1 - j of such a circle.
-    """
-    radius = max(1, int(np.ceil(REACH * sigmas.max())))
-    offsets = np.arange(-radius, radius + 1)
-    scaled = offsets / sigmas[:, None]
-    weights = np.exp(-(scaled**2) / 2) * (np.abs(scaled) <= REACH)
-    circle = np.zeros((2 * side, len(sigmas)))
-    np.add.at(circle, offsets % (2 * side), (weights / weights.sum(1, keepdims=True)).T)
-    ring = torch.from_numpy(circle).to(like).T
-    places = torch.arange(side, device=like.device)
-    apart, across = places[:, None] - places, places[:, None] + places + 1
-    return ring[:, apart % (2 * side)] + ring[:, across]
