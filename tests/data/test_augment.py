@@ -378,3 +378,15 @@ def test_parameters_fill_their_range_evenly() -> None:
     drawn = found[found != 1].numpy()
     assert abs(len(drawn) / 4000 - 0.75) < 0.03
     assert np.abs(np.quantile(drawn, [0, 0.25, 0.5, 0.75, 1]) - [0.6, 0.8, 1, 1.2, 1.4]).max() < 0.02
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "noise"])
+def test_a_gpu_gives_what_the_cpu_gives(name: str) -> None:
+    augment, batch = parse_augment(f"{name}(p=0.7)"), make(8, (32, 40))
+    here = augment(batch, gen(0), depth_kind="metric")
+    there = augment(Batch(**{plane: batch[plane].cuda() for plane in batch}), gen(0), depth_kind="metric")
+    for plane in here:
+        assert there[plane].is_cuda
+        near = (here[plane].double() - there[plane].cpu().double()).abs() < 1e-3
+        assert near.double().mean() > 0.995, plane  # a nearest pixel or a rounding may fall to the other side
