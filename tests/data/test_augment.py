@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 from basrelief.batch import Batch
 from basrelief.data.augment import AUGMENTATIONS, Augment, parse_augment
 from basrelief.errors import UsageError
+from batches import gen, make
 
 # Together they never shrink below 2/3, where pictures are smoothed: another test's subject.
 GEOMETRY = {
@@ -43,25 +42,6 @@ mixtures = st.lists(st.sampled_from(sorted(GEOMETRY)), min_size=1, unique=True).
 )
 colours = st.lists(st.sampled_from(sorted(COLOUR)), unique=True).map(lambda names: [COLOUR[name] for name in names])
 few = settings(max_examples=30, deadline=None)
-
-
-def gen(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def make(count: int = 3, size: tuple[int, int] = (16, 16), classes: int = 1) -> Batch:
-    """A disc before a noisy background; depth ramps, with unknown pixels."""
-    torch.manual_seed(0)
-    height, width = size
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    centre = torch.rand(count, classes, 2) * torch.tensor(size)
-    far = (rows - centre[..., 0, None, None]) ** 2 + (columns - centre[..., 1, None, None]) ** 2
-    mask = (far < (min(size) / 3) ** 2).float()
-    background = torch.rand(count, 3, height, width)
-    figure = mask.amax(1, keepdim=True)
-    image = background * (1 - figure) + torch.rand(count, 3, 1, 1) * figure
-    depth = torch.rand(count, 1, height, width)
-    return Batch(image, background, mask, torch.rand(count, 1, *size) > 0.1, depth, torch.rand(count, 1, *size) > 0.2)
 
 
 def drawn(count: int, size: tuple[int, int]) -> Batch:
@@ -117,6 +97,11 @@ def test_flips_and_turns_only_put_pixels_elsewhere_and_all_planes_alike(
         expected = plane.flatten(2).gather(2, taken[:, None].expand(-1, plane.shape[1], -1)).view_as(plane)
         assert torch.equal(found[name], expected), name
     assert (taken.sort(1).values == torch.arange(taken.shape[1])).all()
+
+
+def test_no_step_is_left_out_here() -> None:
+    apart = {"blur", "jpeg"}  # which spread the figure, and have their own test
+    assert {*GEOMETRY, *COLOUR, *apart} == set(AUGMENTATIONS), "add the new step to the mixtures above"
 
 
 def test_every_flip_and_quarter_turn_comes_up() -> None:
@@ -293,30 +278,6 @@ def test_a_zoom_brings_metric_depth_nearer_and_disparity_up() -> None:
         parse_augment("flip")(batch, gen(0), depth_kind="meters")
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
-@pytest.mark.parametrize("size", [(13, 13), (7, 12), (1, 1), (1, 9)])
-def test_every_step_runs_on_odd_sizes_and_with_planes_missing(name: str, size: tuple[int, int]) -> None:
-    assert name in GEOMETRY or name in COLOUR or name in ("blur", "jpeg"), "add the new step to the properties above"
-    augment = parse_augment(f"{name}(p=1)")
-    for gone in itertools.chain([()], itertools.combinations(["background", "mask", "depth"], 1), [("mask", "depth")]):
-        batch = make(1, size, classes=3)
-        for plane in gone:
-            setattr(batch, plane, None)
-            setattr(batch, f"{plane}_valid", None)
-        found = augment(batch, gen(0), depth_kind="metric")
-        assert list(found) == list(batch)
-        assert all(found[plane].isfinite().all() for plane in found)
-
-
-@pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_every_step_changes_something_and_nothing_with_p_0(name: str) -> None:
-    batch = make(6, (16, 24))
-    assert not torch.equal(parse_augment(f"{name}(p=1)")(batch, gen(0)).image, batch.image)
-    kept = parse_augment(f"{name}(p=0)")(batch, gen(0))
-    assert torch.equal(kept.image, batch.image)
-    assert torch.equal(kept["mask"], batch["mask"])
-
-
 def test_no_steps_give_the_very_batch_and_draw_nothing() -> None:
     batch, generator = make(), gen(0)
     before = generator.get_state()
@@ -360,33 +321,9 @@ def test_cutout_hides_the_inputs_alone_unless_targets_are_asked_for() -> None:
     assert ((several.image == 0.25).all(1).sum((1, 2)) > 6).all()
 
 
-@pytest.mark.parametrize("name", [name for name, spec in AUGMENTATIONS.items() if spec.kind == "colour"])
-def test_apart_draws_for_the_background_by_itself(name: str) -> None:
-    picture = torch.rand(8, 3, 16, 16)
-    batch = Batch(picture, picture.clone())
-    p = 0.5 if name == "grey" else 1
-    together = parse_augment(f"{name}(p={p})")(batch, gen(0))
-    assert torch.equal(together.image, together["background"])
-    apart = parse_augment(f"{name}(p={p}, apart=true)")(batch, gen(0))
-    assert torch.equal(apart.image, together.image)
-    assert not torch.equal(apart.image, apart["background"])
-
-
 def test_parameters_fill_their_range_evenly() -> None:
     white = torch.full((4000, 3, 1, 1), 0.5)
     found = parse_augment("brightness(0.4, p=0.75)")(Batch(white), gen(0)).image[:, 0, 0, 0].double() / 0.5
     drawn = found[found != 1].numpy()
     assert abs(len(drawn) / 4000 - 0.75) < 0.03
     assert np.abs(np.quantile(drawn, [0, 0.25, 0.5, 0.75, 1]) - [0.6, 0.8, 1, 1.2, 1.4]).max() < 0.02
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS if name != "noise"])
-def test_a_gpu_gives_what_the_cpu_gives(name: str) -> None:
-    augment, batch = parse_augment(f"{name}(p=0.7)"), make(8, (32, 40))
-    here = augment(batch, gen(0), depth_kind="metric")
-    there = augment(Batch(**{plane: batch[plane].cuda() for plane in batch}), gen(0), depth_kind="metric")
-    for plane in here:
-        assert there[plane].is_cuda
-        near = (here[plane].double() - there[plane].cpu().double()).abs() < 1e-3
-        assert near.double().mean() > 0.995, plane  # a nearest pixel or a rounding may fall to the other side
