@@ -21,8 +21,8 @@ from pathlib import Path
 import kornia.augmentation as kornia
 import torch
 
+from basrelief.augment import parse_augment
 from basrelief.batch import Batch
-from basrelief.data.augment import parse_augment
 
 SHAPES = ((64, 64), (16, 224))
 GEOMETRY = "flip + rotate(10) + scale(0.8, 1.25) + shift(0.1, 0.1)"

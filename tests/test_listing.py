@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from basrelief.data.augment import AUGMENTATIONS
+from basrelief.augment import AUGMENTATIONS
 from basrelief.listing import KINDS, augment_page, losses_page, metrics_page, table
 from basrelief.losses import LOSSES
 from basrelief.losses.balance import WRAPPERS

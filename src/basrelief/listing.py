@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from basrelief.augment import AUGMENTATIONS
 from basrelief.data import FORMATS
-from basrelief.data.augment import AUGMENTATIONS
 from basrelief.errors import UsageError
 from basrelief.losses import LOSSES
 from basrelief.losses.balance import WRAPPERS

@@ -9,14 +9,14 @@ from kornia import color, enhance, filters
 from kornia.geometry import transform
 from torch import Tensor
 
+from basrelief.augment.filter import blurred
+from basrelief.augment.geometry import Move, compose
+from basrelief.augment.jpeg import compressed
+from basrelief.augment.resample import move_batch
+from basrelief.augment.spec import Draws
 from basrelief.batch import Batch
 from basrelief.data import augment_colour as colour
 from basrelief.data import augment_geometry as geometry
-from basrelief.data.augment_filter import blurred
-from basrelief.data.augment_geometry import Move, compose
-from basrelief.data.augment_jpeg import compressed
-from basrelief.data.augment_resample import move_batch
-from basrelief.data.augment_spec import Draws
 
 SIZES = [(32, 32), (23, 40)]
 

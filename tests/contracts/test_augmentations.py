@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 
+from basrelief.augment import AUGMENTATIONS, parse_augment
 from basrelief.batch import Batch
-from basrelief.data.augment import AUGMENTATIONS, parse_augment
 from batches import gen, make
 
 

@@ -9,7 +9,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from basrelief.data.augment_spec import AugmentationSpec, Option
+from basrelief.augment.spec import AugmentationSpec, Option
 from basrelief.errors import UsageError, suggest
 
 LONGEST = 10_000  # characters; beyond this a text is a mistake, and Python's parser may run out of stack

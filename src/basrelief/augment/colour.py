@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basrelief.data.augment_spec import Between, Draws, Share
+from basrelief.augment.spec import Between, Draws, Share
 
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 GREY = 0.5  # what contrast turns about

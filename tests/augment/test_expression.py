@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from basrelief.data.augment import AUGMENTATIONS, Augment, parse_augment
+from basrelief.augment import AUGMENTATIONS, Augment, parse_augment
 from basrelief.errors import UsageError
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from basrelief.data.augment_spec import Between, Draws, Share
+from basrelief.augment.spec import Between, Draws, Share
 
 REACH = 4  # standard deviations of a Gaussian that are kept
 

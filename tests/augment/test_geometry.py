@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from basrelief.augment.geometry import Move, compose
+from basrelief.augment.resample import bend_field, move_batch
+from basrelief.augment.spec import Draws
 from basrelief.batch import Batch
 from basrelief.data import augment_geometry as geometry
-from basrelief.data.augment_geometry import Move, compose
-from basrelief.data.augment_resample import bend_field, move_batch
-from basrelief.data.augment_spec import Draws
 
 
 class Highest(Draws):

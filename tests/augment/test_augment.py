@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from basrelief.augment import AUGMENTATIONS, Augment, parse_augment
 from basrelief.batch import Batch
-from basrelief.data.augment import AUGMENTATIONS, Augment, parse_augment
 from basrelief.errors import UsageError
 from batches import gen, make
 

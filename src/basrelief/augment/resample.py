@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basrelief.augment.filter import blurred
+from basrelief.augment.geometry import Bend, Geometry
 from basrelief.batch import Batch
-from basrelief.data.augment_filter import blurred
-from basrelief.data.augment_geometry import Bend, Geometry
 
 PICTURES = ("image", "background")
 SHRINKS = 2 / 3  # below this zoom pictures are smoothed before they are sampled

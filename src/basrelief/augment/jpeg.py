@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from basrelief.data.augment_filter import change_rows
-from basrelief.data.augment_spec import Between, Draws
+from basrelief.augment.filter import change_rows
+from basrelief.augment.spec import Between, Draws
 
 Quality = Annotated[int, Between(1, 100)]
 

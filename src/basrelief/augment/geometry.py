@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from basrelief.data.augment_spec import Between, Draws, Share
+from basrelief.augment.spec import Between, Draws, Share
 
 Side = Annotated[float, Between(0.05, 1)]
 Zoom = Annotated[float, Between(0.1, 10)]

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from basrelief.augment.colour import ColourMap, brightness, contrast, grey, hue, rgb_shift, saturation
+from basrelief.augment.expression import NONE, Step, read_steps
+from basrelief.augment.filter import Cover, blur, cutout, noise
+from basrelief.augment.geometry import compose, crop, elastic, flip, pad, rotate, scale, shift, turn
+from basrelief.augment.jpeg import jpeg
+from basrelief.augment.resample import PICTURES, move_batch
+from basrelief.augment.spec import AugmentationSpec, Draws, Kind
 from basrelief.batch import Batch
-from basrelief.data.augment_colour import ColourMap, brightness, contrast, grey, hue, rgb_shift, saturation
-from basrelief.data.augment_expression import NONE, Step, read_steps
-from basrelief.data.augment_filter import Cover, blur, cutout, noise
-from basrelief.data.augment_geometry import compose, crop, elastic, flip, pad, rotate, scale, shift, turn
-from basrelief.data.augment_jpeg import jpeg
-from basrelief.data.augment_resample import PICTURES, move_batch
-from basrelief.data.augment_spec import AugmentationSpec, Draws, Kind
 from basrelief.errors import unknown_name
 from basrelief.seeding import stream
 
