@@ -78,6 +78,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "weight_decay": (float, "Weight decay.  [default: 0]"),
     "schedule": (str, "Of the learning rate: constant, step or one-cycle.  [default: constant]"),
     "metric": (str, "What chooses checkpoints and decides.  [default: mask/iou, without masks depth/rmse]"),
+    "augment": (str, "Of training batches, such as 'flip + rotate(degrees=10)' (basrelief list augmentations)."),
     "activation": (str, "Activation of a head, such as mask=identity.  [default: sigmoid]"),
     "weights": (str, "none, or a run or checkpoint to start from.  [default: none]"),
     "precision": (str, "auto, fp32, bf16 or fp16.  [default: auto]"),
@@ -266,10 +267,10 @@ def report(
 
 @app.command(name="list")
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="losses, metrics, models or formats.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="losses, metrics, models, formats or augmentations.")],
     as_json: Json = False,
 ) -> None:
-    """List what there is: losses, metrics, models, formats."""
+    """List what there is: losses, metrics, models, formats, augmentations."""
     from basrelief.app import as_json as to_json
     from basrelief.listing import table
     from basrelief.terminal import show_table

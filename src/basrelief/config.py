@@ -128,6 +128,8 @@ class TrainSettings(_Settings):
         Chooses the checkpoint and decides the study; None: ``mask/iou`` where there are masks, else ``depth/rmse``.
     activation
         Head -> activation, sigmoid where not given.
+    augment
+        What is done to training batches, as ``parse_augment`` reads it; "none" by default.
     weights
         "none", or a run or checkpoint to start from.
     device, precision
@@ -147,6 +149,7 @@ class TrainSettings(_Settings):
     schedule: Literal["constant", "step", "one-cycle"] = "constant"
     metric: str | None = None
     activation: Activations = {}
+    augment: str = "none"
     weights: str = "none"
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"

@@ -11,12 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from basrelief.augment import parse_augment
+from basrelief.augment import colour, parse_augment
 from basrelief.augment.filter import blurred
 from basrelief.augment.jpeg import compressed
 from basrelief.augment.spec import Draws
 from basrelief.batch import Batch
-from basrelief.data import augment_colour as colour
 
 
 class Highest(Draws):

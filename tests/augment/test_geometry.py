@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from basrelief.augment import geometry
 from basrelief.augment.geometry import Move, compose
 from basrelief.augment.resample import bend_field, move_batch
 from basrelief.augment.spec import Draws
 from basrelief.batch import Batch
-from basrelief.data import augment_geometry as geometry
 
 
 class Highest(Draws):

@@ -9,14 +9,13 @@ from kornia import color, enhance, filters
 from kornia.geometry import transform
 from torch import Tensor
 
+from basrelief.augment import colour, geometry
 from basrelief.augment.filter import blurred
 from basrelief.augment.geometry import Move, compose
 from basrelief.augment.jpeg import compressed
 from basrelief.augment.resample import move_batch
 from basrelief.augment.spec import Draws
 from basrelief.batch import Batch
-from basrelief.data import augment_colour as colour
-from basrelief.data import augment_geometry as geometry
 
 SIZES = [(32, 32), (23, 40)]
 

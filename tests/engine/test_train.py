@@ -11,11 +11,13 @@ import polars as pl
 import pytest
 import torch
 
+from basrelief.batch import Batch
 from basrelief.config import TrainSettings
 from basrelief.data.source import DataOptions
 from basrelief.data.splits import Split, split_store
 from basrelief.data.store import Store
 from basrelief.engine.checkpoint import load_checkpoint
+from basrelief.engine.evaluate import forward
 from basrelief.engine.machine import choose_machine
 from basrelief.engine.train import RunPlan, Silent, build_model, learning_rate, train_run
 from basrelief.errors import DeviceError, OutputError, TrainingError, UsageError
@@ -100,7 +102,7 @@ def test_the_checkpoint_is_the_best_by_the_shared_metric(scenes_store: Store, sp
 def test_an_interrupted_run_ends_in_the_same_bits(
     scenes_store: Store, split: Split, tmp_path: Path, stop: StopAfter, optimizer: str
 ) -> None:
-    settings = {"epochs": 3, "optimizer": optimizer, "schedule": "one-cycle"}
+    settings = {"epochs": 3, "optimizer": optimizer, "schedule": "one-cycle", "augment": "flip + rotate + noise"}
     whole = train_run(tmp_path / "whole", plan(**settings), scenes_store, split)
     with pytest.raises(StopError):
         train_run(tmp_path / "cut", plan(**settings), scenes_store, split, watcher=StopAfter(stop.epochs, stop.steps))
@@ -110,6 +112,29 @@ def test_an_interrupted_run_ends_in_the_same_bits(
     assert same(weights(tmp_path / "whole", "last"), weights(tmp_path / "cut", "last"))
     assert history(tmp_path / "whole").equals(history(tmp_path / "cut"))
     assert resumed["metrics"] == whole["metrics"]
+
+
+def test_trials_of_one_seed_see_the_same_augmented_batches(
+    scenes_store: Store, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watching(model: torch.nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        if model.training:
+            seen.append(batch.image.clone())
+        return forward(model, batch)
+
+    monkeypatch.setattr("basrelief.engine.train.forward", watching)
+    augment = "flip + scale + brightness + cutout"
+    for number, (loss, seed, text) in enumerate(
+        [("bce(mask)", 0, augment), ("dice(mask)", 0, augment), ("bce(mask)", 1, augment), ("bce(mask)", 0, "none")]
+    ):
+        train_run(tmp_path / str(number), plan(loss, seed=seed, epochs=1, augment=text), scenes_store, split)
+    steps = len(seen) // 4
+    bce, dice, other, plain = (seen[number * steps : (number + 1) * steps] for number in range(4))
+    assert all(torch.equal(a, b) for a, b in zip(bce, dice, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(bce, other, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(bce, plain, strict=True))
 
 
 @pytest.mark.parametrize("wrapper", ["balance", "uncertainty", "dwa"])

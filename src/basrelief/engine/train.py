@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from basrelief.augment import parse_augment
 from basrelief.config import TrainSettings
 from basrelief.data.loader import Loader
 from basrelief.data.splits import Split
@@ -173,6 +174,7 @@ def train_run(
     spec = metric_spec(settings.metric, store.facts.classes)
     steps_per_epoch = len(loaders["train"])
     steps = steps_per_epoch * settings.epochs
+    augment = parse_augment(settings.augment)
     shares_every = -(-steps_per_epoch // SHARES_PER_EPOCH)
     history: list[dict[str, Any]] = []
     best: dict[str, Any] = {"epoch": 0, "value": None}
@@ -209,6 +211,8 @@ def train_run(
             rate = learning_rate(settings.schedule, settings.lr, step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            drawn = torch.Generator().manual_seed(stream_seed(plan.seed, "augment", epoch, number))
+            batch = augment(batch, drawn, depth_kind=store.facts.depth_kind)
             with accelerator.autocast():
                 outputs = forward(model, batch)
             value = loss(outputs, batch, activations=settings.activation)

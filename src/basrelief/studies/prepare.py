@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from basrelief.augment import parse_augment
 from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings
 from basrelief.data import open_source
 from basrelief.data.pack import pack, source_key
@@ -65,13 +66,17 @@ class Prepared:
 
 
 def canonical(settings: Asked) -> Asked:
-    """Return the settings with every loss in its canonical form, so that equal requests are equal settings."""
+    """Return the settings with losses and augmentation in canonical form, so that equal requests are equal settings."""
+    train = settings.train.model_copy(update={"augment": str(parse_augment(settings.train.augment))})
     if isinstance(settings, RunSettings):
         loss = settings.loss and next(iter(named_losses([settings.loss]).values()))
-        return settings.model_copy(update={"loss": loss})
+        return settings.model_copy(update={"loss": loss, "train": train})
     named = named_losses(settings.losses)
     return settings.model_copy(
-        update={"losses": tuple(text if name == text else f"{name} = {text}" for name, text in named.items())}
+        update={
+            "train": train,
+            "losses": tuple(text if name == text else f"{name} = {text}" for name, text in named.items()),
+        }
     )
 
 

@@ -198,7 +198,7 @@ def _held_fixed(prepared: Prepared, results: StudyResults) -> list[tuple[str, st
             f"{train.optimizer}{f', momentum {train.momentum:g}' if train.optimizer == 'sgd' else ''}, "
             f"weight decay {train.weight_decay:g}",
         ),
-        ("Augmentation", "none"),
+        ("Augmentation", train.augment),
         ("Checkpoint", f"{chosen}, for every loss alike"),
         ("Seeds", f"{', '.join(map(str, prepared.plan.seeds))}; {_initial_weights(results)}"),
         ("Arithmetic", f"{machine.precision} on {machine.device}, losses in float32"),
