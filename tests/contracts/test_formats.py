@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from basrelief.batch import Sample
 from basrelief.data import FORMATS, open_source
 from basrelief.data.purdue_write import write_purdue_shapes
 from basrelief.data.source import DataOptions
@@ -93,3 +96,40 @@ def test_what_is_not_there_or_unknown_is_named() -> None:
         open_source("nowhere")
     with pytest.raises(BasreliefError, match=r"'foldr'.*Did you mean 'folder'"):
         open_source("scenes:5", DataOptions(format="foldr"))
+
+
+def same(a: Sample, b: Sample) -> bool:
+    planes = ("image", "background", "mask", "mask_valid", "depth")
+    pairs = [(getattr(a, plane), getattr(b, plane)) for plane in planes]
+    return a.id == b.id and all(
+        (x is None) == (y is None) and (x is None or np.array_equal(x, y, equal_nan=x.dtype.kind == "f"))
+        for x, y in pairs
+    )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_loading_goes_to_other_processes_and_is_small(name: str, tmp_path: Path) -> None:
+    source = open_source(example(name, tmp_path))
+    sent = pickle.dumps(source.load)
+    assert len(sent) < 4096  # what belongs to one sample is in its entry
+    load = pickle.loads(sent)
+    for entry in source.entries:
+        assert same(load(pickle.loads(pickle.dumps(entry))), source.load(entry))
+
+
+@pytest.mark.parametrize("plane", ["background", "mask", "depth"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_plane_taken_out_of_an_entry_is_not_read(
+    name: str, plane: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(example(name, tmp_path))
+    entry = source.entries[1]
+    if plane not in entry.planes:
+        pytest.skip("has no file of that plane")
+    whole = source.load(entry)
+    assert getattr(whole, plane) is not None
+    if reader := {"mask": "read_mask_values", "depth": "read_depth"}.get(plane):
+        monkeypatch.setattr(f"basrelief.data.folder_load.{reader}", None)
+    less = source.load(replace(entry, planes={p: file for p, file in entry.planes.items() if p != plane}))
+    expected = replace(whole, **{plane: None, **({"mask_valid": None} if plane == "mask" else {})})
+    assert same(less, expected)

@@ -14,8 +14,9 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 from basrelief.data.decode import Blob, File, FileError
 from basrelief.data.folder_layout import JUNK
@@ -27,6 +28,7 @@ MAX_RATIO = 200  # unpacked to packed size; flat masks without compression of th
 SMALL = 1 << 20  # members below this may have any ratio: they do no harm
 SMALL_TOTAL = 1 << 30  # the same for archives
 _HEADER = struct.Struct("<4s22xHH")  # of a member in the file: signature, …, length of the name and of the extra field
+_PLACE = struct.Struct("<QQQI?")
 _BY_PASSWORD = 0x1 | 0x40 | 0x2000  # flag bits: encrypted, strongly encrypted, directory encrypted
 
 
@@ -40,17 +42,14 @@ class Member:
         The archive's path.
     inside
         The member's name in it, with forward slashes.
-    offset, packed, size, crc, deflated
-        Where it begins, its bytes in the archive and unpacked, its checksum, and whether it is compressed.
+    place
+        ``_PLACE``: where it begins, its bytes in the archive and unpacked, its checksum, and whether it is compressed.
+        Packed, since an archive may have a million members.
     """
 
     archive: Path
     inside: str
-    offset: int
-    packed: int
-    size: int
-    crc: int
-    deflated: bool
+    place: bytes
 
     @property
     def name(self) -> str:
@@ -78,25 +77,26 @@ class Member:
         FileError
             If the archive changed, is truncated, or does not hold what its directory says.
         """
+        offset, packed, size, crc, deflated = _PLACE.unpack(self.place)
         try:
             with self.archive.open("rb") as file:
-                file.seek(self.offset)
+                file.seek(offset)
                 signature, name, extra = _HEADER.unpack(file.read(_HEADER.size))
                 file.seek(name + extra, 1)
-                data = file.read(self.packed)
+                data = file.read(packed)
         except (OSError, struct.error) as error:
             raise self._damaged(f"cannot be read from its archive ({error})") from None
         if signature != b"PK\x03\x04":
             raise self._damaged("is not where the archive's directory says")
-        if len(data) != self.packed:
+        if len(data) != packed:
             raise self._damaged("is cut off: the archive is truncated")
-        if self.deflated:
+        if deflated:
             unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
             try:
-                data = unpacker.decompress(data, self.size + 1)
+                data = unpacker.decompress(data, size + 1)
             except zlib.error as error:
                 raise self._damaged(f"cannot be unpacked ({error})") from None
-        if len(data) != self.size or zlib.crc32(data) != self.crc:
+        if len(data) != size or zlib.crc32(data) != crc:
             raise self._damaged("does not have the size and checksum that the archive states")
         return Blob(str(self), data)
 
@@ -124,6 +124,7 @@ def list_archive(path: Path, faults: list[Fault]) -> list[Member]:
     try:
         with zipfile.ZipFile(path) as archive:
             found = archive.infolist()
+        del archive  # which holds every member a second time
         length = path.stat().st_size
     except FileNotFoundError:
         raise DataError(f"{path} is not there. Expected a zip archive; check the path.") from None
@@ -141,8 +142,11 @@ def list_archive(path: Path, faults: list[Fault]) -> list[Member]:
         )
     if _overlap(infos):
         raise DataError(f"{path} has members that overlap, as in a decompression bomb. It is not read. {again}")
+    del found
+    infos.reverse()
     members = []
-    for info in infos:
+    while infos:  # each is let go when its member is made, since they take more memory
+        info = infos.pop()
         if reason := _reason_against(info, length):
             faults.append(Fault(f"{path}/{info.orig_filename!a}", *reason))
         else:
@@ -150,11 +154,13 @@ def list_archive(path: Path, faults: list[Fault]) -> list[Member]:
                 Member(
                     path,
                     info.filename,
-                    info.header_offset,
-                    info.compress_size,
-                    info.file_size,
-                    info.CRC,
-                    info.compress_type == zipfile.ZIP_DEFLATED,
+                    _PLACE.pack(
+                        info.header_offset,
+                        info.compress_size,
+                        info.file_size,
+                        info.CRC,
+                        info.compress_type == zipfile.ZIP_DEFLATED,
+                    ),
                 )
             )
     return members
@@ -184,8 +190,10 @@ def _reason_against(info: zipfile.ZipInfo, length: int) -> tuple[str, str] | Non
 
 
 def _overlap(infos: list[zipfile.ZipInfo]) -> bool:
-    places = sorted((info.header_offset, info.header_offset + _HEADER.size + info.compress_size) for info in infos)
-    return any(end > start for (_, end), (start, _) in pairwise(places))
+    starts = np.array([info.header_offset for info in infos], np.int64)
+    ends = starts + np.array([info.compress_size for info in infos], np.int64) + _HEADER.size
+    order = np.argsort(starts, kind="stable")
+    return bool((ends[order][:-1] > starts[order][1:]).any())
 
 
 def _is_junk(name: str) -> bool:

@@ -75,14 +75,14 @@ def recognise_masks(paths: Sequence[Stored], root: Path, options: DataOptions, f
     looks = _look(spread(paths, MASKS_LOOKED_AT), faults)
     if not looks:
         raise DataError(f"{paths[0].parent}: no mask can be read.")
-    by_name = {str(path): path for path in paths}
     values = {value for look in looks for value in look.counts}
     rare = len(values) == 1 or (not names.names and 2 < len(values) <= 128 and not any(look.lossy for look in looks))
     if rare and not options.mask_map and len(paths) > MASKS_LOOKED_AT:
         looks = _look(spread(paths, MASKS_LOOKED_AT_FOR_CLASSES), faults)
     by_colour = palettes_differ(looks) or (bool(names.colours) and any(look.palette for look in looks))
     if by_colour:
-        looks = _look([by_name[look.file] for look in looks], faults, colours=True)
+        seen = {look.file for look in looks}
+        looks = _look([path for path in paths if str(path) in seen], faults, colours=True)
     mapping = recognise(looks, names=names, mask_map=options.mask_map, invert=options.invert_masks)
     for look in looks:
         if (soft := soft_share(mapping, look)) > 0.05:

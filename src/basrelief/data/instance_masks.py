@@ -17,7 +17,7 @@ from basrelief.data.source import Entry, Fault
 Fill = Callable[[Sequence[np.ndarray], tuple[int, int]], np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """A picture's instances, each with the planes it is drawn into; none: its pixels are unknown."""
 
@@ -26,13 +26,22 @@ class Drawing:
     parts: tuple[tuple[Instance, tuple[int, ...]], ...]
 
 
+_NOTHING = Drawing(None, "", ())
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnEntry(Entry):
+    """An image with what is drawn into its mask."""
+
+    drawing: Drawing = field(default=_NOTHING, compare=False, repr=False)
+
+
 @dataclass(frozen=True)
 class Reading:
-    """All that loading an entry needs besides its image; it can be sent to another process."""
+    """All that loading an entry needs besides the entry; it can be sent to another process."""
 
     planes: int
     fill: Fill
-    drawings: Mapping[str, Drawing]
     broken: Mapping[str, Fault] = field(default_factory=dict)
 
 
@@ -50,18 +59,21 @@ def plan_drawing(picture: Picture, planes: Planes, min_box: int | None) -> Drawi
 
 
 def load_entry(reading: Reading, entry: Entry) -> Sample:
-    """Decode an entry's image and draw its mask.
+    """Decode an entry's image and draw its mask, unless that plane was taken out.
 
     Raises
     ------
     FileError
         Naming the image that cannot be used.
     """
+    assert isinstance(entry, DrawnEntry)
     if fault := reading.broken.get(entry.id):
         raise FileError(fault.file, fault.problem, fault.remedy)
-    drawing = reading.drawings[entry.id]
+    drawing = entry.drawing
     path = entry.planes["image"]
     image = read_image(path)
+    if "mask" not in entry.planes:
+        return Sample(entry.id, image)
     height, width = image.shape[:2]
     if drawing.size is not None and drawing.size != (height, width):
         stated = f"{drawing.size[1]} × {drawing.size[0]}"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from basrelief.data.folder_layout import natural
-from basrelief.data.instance_masks import Fill, Reading, load_entry, plan_drawing
+from basrelief.data.instance_masks import DrawnEntry, Fill, Reading, load_entry, plan_drawing
 from basrelief.data.instances import Category, Instance, Picture, Planes, keep_pictures
 from basrelief.data.outlines import ShapeError
-from basrelief.data.source import DataOptions, Entry, Fault, Source
+from basrelief.data.source import DataOptions, Fault, Source
 
 Odd = dict[tuple[str, str, str], list[str]]  # file, problem and remedy -> ids of the annotations that have it
 _CATEGORIES_SHOWN = 8
@@ -67,15 +67,20 @@ def source_of(
     for (file, problem, remedy), which in found.odd.items():
         listed = ", ".join(which[:5]) + (", …" if len(which) > 5 else "")
         found.faults.append(Fault(file, f"{len(which)} annotation(s) {problem} (id {listed})", remedy, fatal=False))
-    drawings = {picture.id: plan_drawing(picture, planes, options.min_box) for picture in kept}
     return Source(
         format=name,
         location=location,
         entries=tuple(
-            Entry(picture.id, {"image": picture.image, "mask": picture.labels}, split=picture.split) for picture in kept
+            DrawnEntry(
+                picture.id,
+                {"image": picture.image, "mask": picture.labels},
+                split=picture.split,
+                drawing=plan_drawing(picture, planes, options.min_box),
+            )
+            for picture in kept
         ),
         targets=("mask",),
-        load=partial(load_entry, Reading(len(planes.classes), fill, drawings, broken)),
+        load=partial(load_entry, Reading(len(planes.classes), fill, broken)),
         classes=planes.classes,
         notes=tuple(found.notes),
         faults=(*found.faults, *broken.values()),

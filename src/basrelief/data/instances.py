@@ -29,7 +29,7 @@ class Runs(NamedTuple):
     lengths: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One outlined object.
 

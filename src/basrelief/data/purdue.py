@@ -14,8 +14,8 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,43 +29,55 @@ from basrelief.errors import DataError, UsageError
 
 FORMAT = "purdue-shapes"
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|[(\]]")
+
 _SPLIT = re.compile(rf"[-_.]({'|'.join(SPLIT_NAMES)})(?:[-_.]|$)", re.IGNORECASE)
+
+
+def _no_pixels() -> np.ndarray:
+    return np.zeros(0, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class ShapesEntry(Entry):
+    """A sample as its file has it, since files are read whole.
+
+    Attributes
+    ----------
+    image
+        uint8 (3, 64, 64), a row of what the file holds.
+    mask
+        uint8 (2560,), the five binary planes as bits, likewise.
+    boxes
+        (class name, box), a figure each.
+    """
+
+    image: np.ndarray = field(default_factory=_no_pixels, compare=False, repr=False)
+    mask: np.ndarray = field(default_factory=_no_pixels, compare=False, repr=False)
+    boxes: tuple[tuple[str, Box], ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """All samples of one or two files, decoded; called with an entry, it gives the sample.
+    """Called with an entry, it gives the sample.
 
     Attributes
     ----------
     values
         Class name -> the value that its plane of the mask has in the file, ascending; plane k is the k-th.
-    images
-        uint8 (N, 3, 64, 64).
-    masks
-        uint8 (N, 2560), the five binary planes as bits.
-    boxes
-        For each sample (class name, box), a figure each.
-    rows
-        Entry id -> row of the arrays.
     broken
         Entry id -> what is wrong with it.
     """
 
     values: Mapping[str, int]
-    images: np.ndarray
-    masks: np.ndarray
-    boxes: Sequence[tuple[tuple[str, Box], ...]]
-    rows: Mapping[str, int]
     broken: Mapping[str, Fault]
 
     def __call__(self, entry: Entry) -> Sample:
         """Return a sample; raises FileError for one that is broken."""
+        assert isinstance(entry, ShapesEntry)
         if fault := self.broken.get(entry.id):
             raise FileError(fault.file, fault.problem, fault.remedy)
-        row = self.rows[entry.id]
-        image = np.ascontiguousarray(np.moveaxis(self.images[row], 0, -1))
-        mask = np.unpackbits(self.masks[row]).reshape(PLANES, SIDE, SIDE)
+        image = np.ascontiguousarray(np.moveaxis(entry.image, 0, -1))
+        mask = np.unpackbits(entry.mask).reshape(PLANES, SIDE, SIDE) if "mask" in entry.planes else None
         return Sample(entry.id, image, mask=mask)
 
 
@@ -77,8 +89,9 @@ def boxes(source: Source, entry: Entry) -> tuple[tuple[str, Box], ...]:
     UsageError
         If the source is of another format.
     """
-    shapes = _shapes(source)
-    return shapes.boxes[shapes.rows[entry.id]]
+    _shapes(source)
+    assert isinstance(entry, ShapesEntry)
+    return entry.boxes
 
 
 def label_values(source: Source) -> dict[str, int]:
@@ -133,25 +146,19 @@ def read_purdue_shapes(location: str, options: DataOptions) -> Source:
         if found.values != values:
             problem = f"has other labels ({_listed(found.values)}) than {files[0].name} ({_listed(values)})"
             raise FileError(str(file), problem, "Read them one at a time")
-    entries: list[Entry] = []
+    entries: list[ShapesEntry] = []
     broken: dict[str, Fault] = {}
     faults: list[Fault] = []
     for file, found in zip(files, gathered, strict=True):
         split = split_of(file)
+        files_of_planes = {"image": file, "mask": file}
         for row, key in enumerate(found.keys):
             name = f"{split or _stem(file)}/{key:05d}"
-            entries.append(Entry(name, {"image": file, "mask": file}, split=split))
+            pixels = {"image": found.images[row], "mask": found.masks[row]}
+            entries.append(ShapesEntry(name, files_of_planes, split=split, boxes=found.boxes[row], **pixels))
             if fault := found.broken.get(row):
                 broken[name] = fault
         faults += [*found.broken.values(), *found.faults]
-    shapes = Shapes(
-        values,
-        np.concatenate([found.images for found in gathered]) if len(gathered) > 1 else gathered[0].images,
-        np.concatenate([found.masks for found in gathered]) if len(gathered) > 1 else gathered[0].masks,
-        [figures for found in gathered for figures in found.boxes],
-        {entry.id: row for row, entry in enumerate(entries)},
-        broken,
-    )
     notes.append(f"Masks: a binary plane for each class, whose value in the file is {_listed(values)}.")
     if options.mask_map is not None or options.invert_masks is not None:
         notes.append("The format says what its masks mean: --mask-map and --invert-masks change nothing.")
@@ -160,7 +167,7 @@ def read_purdue_shapes(location: str, options: DataOptions) -> Source:
         location=location,
         entries=tuple(entries),
         targets=("mask",),
-        load=shapes,
+        load=Shapes(values, broken),
         classes=tuple(values),
         notes=tuple(notes),
         faults=tuple(faults),

@@ -30,6 +30,8 @@ from basrelief.data.folder_load import Reading, load_files
 from basrelief.data.source import DataOptions, Entry, Fault, Source
 from basrelief.errors import DataError
 
+PLANES = ("image", "background", *TARGETS)
+
 
 class Row(NamedTuple):
     """One composite and the files that belong to it, plane by plane; ``fault`` says why it cannot be used."""
@@ -38,6 +40,14 @@ class Row(NamedTuple):
     background: str
     files: Mapping[str, Stored]
     fault: Fault | None = None
+    foreground: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PackedEntry(Entry):
+    """A composite of whose files some lie in archives; ``files`` are those of ``PLANES``, in that order."""
+
+    files: tuple[Stored | None, ...] = ()
 
 
 @dataclass
@@ -126,13 +136,12 @@ def source_of(
     each = f"{few}" if few == many else f"{few} to {many}"
     found.notes.append(f"Grouped by background: {len(groups)} backgrounds, composites of each: {each}.")
     reading = Reading(mapping, options.depth_scale or 1.0, tuple(options.depth_invalid), options.depth_max, broken)
-    packed = {row.id: row.files for row in rows if any(isinstance(file, Member) for file in row.files.values())}
     return Source(
         format=form,
         location=location,
-        entries=tuple(Entry(row.id, _on_disk(row.files, listed_in), row.background) for row in rows),
+        entries=_entries(rows, listed_in),
         targets=targets,
-        load=partial(_load, reading, packed),
+        load=partial(_load, reading),
         classes=mapping.classes if mapping else (),
         background=all("background" in row.files for row in usable),
         depth_unit=unit,
@@ -143,11 +152,33 @@ def source_of(
     )
 
 
-def _load(reading: Reading, packed: Mapping[str, Mapping[str, Stored]], entry: Entry) -> Sample:
+def _entries(rows: Sequence[Row], listed_in: Path | None) -> tuple[Entry, ...]:
+    """Return rows as entries. Where the files are members of few archives, entries share what is equal in them."""
+    shared: dict[tuple[object, ...], dict[str, Path]] = {}
+    entries: list[Entry] = []
+    for row in rows:
+        if any(isinstance(file, Member) for file in row.files.values()):
+            places = tuple(
+                (plane, file.archive if isinstance(file, Member) and plane != "background" else file)
+                for plane, file in row.files.items()
+            )
+            planes = shared.get(places) or shared.setdefault(places, _on_disk(row.files, listed_in))
+            files = tuple(row.files.get(plane) for plane in PLANES)
+            entries.append(PackedEntry(row.id, planes, row.background, row.foreground, files=files))
+        else:
+            paths = {plane: file for plane, file in row.files.items() if isinstance(file, Path)}
+            entries.append(Entry(row.id, paths, row.background, row.foreground))
+    return tuple(entries)
+
+
+def _load(reading: Reading, entry: Entry) -> Sample:
     if entry.id in reading.broken:
         return load_files(reading, entry.id, {})  # raises
-    files = packed.get(entry.id, entry.planes)
-    return load_files(reading, entry.id, {plane: fetched(file) for plane, file in files.items()})
+    if not isinstance(entry, PackedEntry):
+        return load_files(reading, entry.id, entry.planes)
+    found = zip(PLANES, entry.files, strict=True)
+    files = {plane: fetched(file) for plane, file in found if file is not None and plane in entry.planes}
+    return load_files(reading, entry.id, files)
 
 
 def _on_disk(files: Mapping[str, Stored], listed_in: Path | None) -> dict[str, Path]:
@@ -164,7 +195,7 @@ def _on_disk(files: Mapping[str, Stored], listed_in: Path | None) -> dict[str, P
             paths |= {plane: Path(str(file)), "background_archive": file.archive}
         else:
             paths[plane] = file.archive
-    if listed_in and any(isinstance(file, Member) for file in files.values()):
+    if listed_in:
         paths["list"] = listed_in
     return paths
 

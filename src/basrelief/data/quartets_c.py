@@ -100,11 +100,9 @@ def read_quartets_c(location: str, options: DataOptions) -> Source:
         found.notes.append("Backgrounds are there and are not used, as asked for.")
     foregrounds = len({cells[1] for _, cells in lines})
     if foregrounds < len(lines):
-        found.notes.append(
-            f"{foregrounds} foregrounds recur in {len(lines)} composites. Groups are backgrounds, so foregrounds stand "
-            "in train, val and test alike."
-        )
+        found.notes.append(f"{foregrounds} foregrounds recur in {len(lines)} composites.")
     rows = rows_of(lines, COLUMNS, where, shelves, found)
+    del members, files, others, lines, shelves, data  # all that the rows do not hold
     listed_in = named.archive if isinstance(named, Member) else named
     return source_of("quartets-c", location, root, rows, options, found, listed_in)
 

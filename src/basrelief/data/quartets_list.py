@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -36,11 +35,14 @@ class Shelf(NamedTuple):
 
 def shelve(title: str, files: Iterable[Stored]) -> Shelf:
     """Sort files by name."""
-    found: dict[str, list[Stored]] = defaultdict(list)
+    found: dict[str, list[Stored]] = {}
     for file in files:
         stem, suffix = posixpath.splitext(file.name)
         if suffix.lower() in _SUFFIXES:
-            found[_composed(stem)].append(file)
+            if together := found.get(stem := _composed(stem)):
+                together.append(file)
+            else:
+                found[stem] = [file]  # of the one that it will hold, and no larger
     return Shelf(title, found)
 
 
@@ -70,6 +72,7 @@ def read_lines(data: bytes, where: str, columns: Sequence[str], faults: list[Fau
         raise DataError(f"{where} is no UTF-8 text ({error}). {expected}; save it as UTF-8.") from None
     good: list[tuple[int, list[str]]] = []
     bad: list[Fault] = []
+    known: dict[str, str] = {}  # backgrounds and foregrounds recur; each is kept once
     first = ""
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
         if not line.strip():
@@ -83,7 +86,7 @@ def read_lines(data: bytes, where: str, columns: Sequence[str], faults: list[Fau
             empty = ", ".join(column for column, cell in zip(columns, cells, strict=True) if not cell)
             bad.append(Fault(f"{where} line {number}", f"names no {empty}", expected))
         elif good or not all(plain_name(cell) in _TITLES.split() for cell in cells):
-            good.append((number, cells))
+            good.append((number, [known.setdefault(cell, cell) for cell in cells[:2]] + cells[2:]))
     if not good:
         other = next((name for mark, name in _SEPARATORS.items() if first.count(mark) >= len(columns) - 1), "")
         found = (
@@ -118,6 +121,7 @@ def rows_of(
     """
     rows: dict[str, tuple[int, Row]] = {}
     absent: list[Fault] = []
+    known: dict[str, str] = {}
     for number, cells in lines:
         names = dict(zip(columns, cells, strict=True))
         at = f"{where} line {number}"
@@ -133,7 +137,11 @@ def rows_of(
             problem = f"is left out: none of the files of {names['image']!r} is there"
             absent.append(Fault(at, problem, "Add them if they should be used", fatal=False))
             continue
-        row = Row(_without_suffix(names["image"]), _without_suffix(names["background"]), files, fault)
+        background, foreground = (
+            known.setdefault(name, name)
+            for name in (_without_suffix(names.get(key, "")) for key in ("background", "foreground"))
+        )
+        row = Row(_without_suffix(names["image"]), background, files, fault, foreground or None)
         earlier, first = rows.setdefault(row.id, (number, row))
         if first is not row:
             same = first.files == row.files
@@ -180,9 +188,9 @@ def _unclear(at: str, plane: str, name: str, shelf: Shelf, hits: Sequence[Stored
 
 
 def _note_unlisted(rows: Iterable[tuple[int, Row]], shelves: Mapping[str, Shelf], where: str, found: Findings) -> None:
-    used = {str(file) for _, row in rows for file in row.files.values()}
+    used = {id(file) for _, row in rows for file in row.files.values()}  # the shelves hold the same objects
     for shelf in shelves.values():
-        if count := sum(str(file) not in used for files in shelf.files.values() for file in files):
+        if count := sum(id(file) not in used for files in shelf.files.values() for file in files):
             found.notes.append(f"{where} does not name {count} of the files in {shelf.title}; they are left alone.")
 
 

@@ -73,9 +73,13 @@ class DataOptions:
     seed: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One sample's place in a source, before anything is decoded.
+
+    What loading needs of one sample alone belongs here (a format may add fields in a subclass), and what all samples
+    share into ``Source.load``: that is sent to every worker once, and entries as they are needed. A plane that is
+    taken out of ``planes`` is not read.
 
     Attributes
     ----------
