@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from basrelief.data import decode
+from basrelief.data import data_file
 from basrelief.data.decode import FileError, image_size, palette_of, read_depth, read_image, read_mask_values
 
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
@@ -320,7 +320,7 @@ def test_truncated_files_end_in_one_kind_of_error(tmp_path, suffix, keep):
 
 
 def test_too_many_pixels_state_the_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(decode, "MAX_PIXELS", 10)
+    monkeypatch.setattr(data_file, "MAX_PIXELS", 10)
     np.save(tmp_path / "x.npy", np.zeros((4, 6)))
     tifffile.imwrite(tmp_path / "x.tif", GREY.astype(np.float32))
     for path in (save(tmp_path / "x.png", GREY), tmp_path / "x.npy", tmp_path / "x.tif"):

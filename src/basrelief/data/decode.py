@@ -7,65 +7,29 @@ maps rarely carry one).
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from basrelief.data.source import Fault
-from basrelief.errors import DataError
+# Under their own names once more: what this module takes and raises can be imported from it.
+from basrelief.data.data_file import Blob as Blob
+from basrelief.data.data_file import File as File
+from basrelief.data.data_file import FileError as FileError
+from basrelief.data.data_file import check_pixels, decoding, open_file
+from basrelief.data.decode_arrays import ARRAY_SUFFIXES as ARRAY_SUFFIXES
+from basrelief.data.decode_arrays import load_array, one_plane, read_array
 
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif"})
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 NETPBM_SUFFIXES = frozenset({".pbm", ".pgm", ".ppm", ".pnm"})
 IMAGE_SUFFIXES = LOSSY_SUFFIXES | TIFF_SUFFIXES | NETPBM_SUFFIXES | {".png", ".bmp", ".dib", ".gif", ".tga", ".jp2"}
-ARRAY_SUFFIXES = frozenset({".npy", ".pfm"})
 
-MAX_PIXELS = 178_956_970  # where Pillow, too, takes a file for a decompression bomb
 GREY_TOLERANCE = 24  # channels of a lossy file this near to each other are one grey channel with noise
 _ORIENTATION = 274  # the EXIF and TIFF tag
-
-
-class FileError(DataError):
-    """A data file that cannot be used. ``fault`` holds the file, the problem and the remedy."""
-
-    def __init__(self, file: str, problem: str, remedy: str) -> None:
-        super().__init__(file, problem, remedy)  # all three in args, so that it crosses processes
-        self.fault = Fault(file, problem, remedy)
-
-    def __str__(self) -> str:
-        return str(self.fault)
-
-
-@dataclass(frozen=True)
-class Blob:
-    """A file's content in memory, such as that of an archive's member; ``where`` names it in messages."""
-
-    where: str
-    data: bytes
-
-    @property
-    def name(self) -> str:
-        """The last part of ``where``, as of a path."""
-        return PurePosixPath(self.where).name
-
-    @property
-    def suffix(self) -> str:
-        """The file type, as of a path."""
-        return PurePosixPath(self.where).suffix
-
-    def __str__(self) -> str:
-        return self.where
-
-
-File = Path | Blob
 
 
 def read_image(path: File) -> np.ndarray:
@@ -80,10 +44,10 @@ def read_image(path: File) -> np.ndarray:
     FileError
         If the file cannot be read as an image.
     """
-    with _decoding(path, "an image"):
+    with decoding(path, "an image"):
         array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else None
         if array is None:
-            with Image.open(_open(path)) as picture:
+            with Image.open(open_file(path)) as picture:
                 wide = _png_bits(path) == 16
                 array = _pillow_colours(picture, path)
             if wide and array.ndim == 3 and not array.any():  # Pillow keeps the high bytes of 16-bit colour
@@ -112,7 +76,7 @@ def read_mask_values(path: File, *, colours: bool = False) -> np.ndarray:
     FileError
         If the file cannot be read as a mask.
     """
-    with _decoding(path, "a mask"):
+    with decoding(path, "a mask"):
         array = _without_alpha(_read_stored(path, colours))
         if array.ndim == 3:
             array = _collapse(array, path)
@@ -129,7 +93,7 @@ def read_depth(path: File) -> np.ndarray:
     FileError
         If the file cannot be read, or holds colours.
     """
-    with _decoding(path, "a depth map"):
+    with decoding(path, "a depth map"):
         array = _read_stored(path, colours=True)
         if array.ndim == 3 and array.shape[-1] in (2, 4):
             array = array[..., :-1]  # transparency says nothing about depth
@@ -139,7 +103,7 @@ def read_depth(path: File) -> np.ndarray:
                 raise FileError(
                     str(path), "holds colours; a depth map has one number a pixel", "Save depth, not its picture"
                 )
-        array = _one_plane(array, path)
+        array = one_plane(array, path)
         if array.dtype.kind not in "uifb":
             raise FileError(str(path), f"holds {array.dtype} values; numbers were expected", "Save float32 or uint16")
         with np.errstate(over="ignore"):
@@ -150,9 +114,9 @@ def palette_of(path: File) -> tuple[tuple[int, int, int], ...] | None:
     """Return the colours of a palette file in the order of their indices; None where there is none or it is grey."""
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return None
-    with _decoding(path, "a mask"):
+    with decoding(path, "a mask"):
         try:
-            with Image.open(_open(path)) as picture:
+            with Image.open(open_file(path)) as picture:
                 return None if picture.mode not in ("P", "PA") else _colour_palette(picture)
         except UnidentifiedImageError:
             if path.suffix.lower() in TIFF_SUFFIXES:
@@ -162,14 +126,14 @@ def palette_of(path: File) -> tuple[tuple[int, int, int], ...] | None:
 
 def image_size(path: File) -> tuple[int, int]:
     """Return (height, width) after EXIF orientation, from the header alone."""
-    with _decoding(path, "an image"):
+    with decoding(path, "an image"):
         if path.suffix.lower() == ".npy":
-            shape = _load_array(path).shape
+            shape = load_array(path).shape
             shape = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
             return (int(shape[0]), int(shape[1])) if len(shape) in (2, 3) else (0, 0)  # refused when it is read
         try:
-            with Image.open(_open(path)) as picture:
-                _check_pixels(picture.size[0] * picture.size[1], path)
+            with Image.open(open_file(path)) as picture:
+                check_pixels(picture.size[0] * picture.size[1], path)
                 # ``size`` of a TIFF file is turned already in some Pillow versions; its tags are not.
                 tags = getattr(picture, "tag_v2", None)
                 width, height = (tags[256], tags[257]) if tags else picture.size
@@ -178,72 +142,32 @@ def image_size(path: File) -> tuple[int, int]:
         except UnidentifiedImageError:
             if path.suffix.lower() not in TIFF_SUFFIXES:
                 raise
-        with tifffile.TiffFile(_open(path)) as tiff:  # kinds of TIFF that Pillow does not know, such as 64-bit floats
+        with tifffile.TiffFile(
+            open_file(path)
+        ) as tiff:  # kinds of TIFF that Pillow does not know, such as 64-bit floats
             page: Any = tiff.pages[0]
             return int(page.imagelength), int(page.imagewidth)
 
 
 def highest_in_16_bits(path: File) -> int | None:
     """Return the highest stored value of a 16-bit grey or TIFF image, None for files of another width."""
-    with _decoding(path, "an image"):
+    with decoding(path, "an image"):
         array = None
         if path.suffix.lower() in TIFF_SUFFIXES:
             array = _read_tiff(path)
         elif _png_bits(path) == 16:
-            with Image.open(_open(path)) as picture:
+            with Image.open(open_file(path)) as picture:
                 array = np.asarray(picture) if picture.mode.startswith("I") else None
         return int(array.max()) if array is not None and array.dtype == np.uint16 else None
-
-
-def _open(path: File) -> Path | BytesIO:
-    """Return what decoders open."""
-    return BytesIO(path.data) if isinstance(path, Blob) else path
-
-
-def _load_array(path: File) -> Any:
-    if isinstance(path, Blob):
-        return np.load(BytesIO(path.data), allow_pickle=False)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-@contextmanager
-def _decoding(path: File, what: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into a FileError."""
-    try:
-        if (len(path.data) if isinstance(path, Blob) else path.stat().st_size) == 0:
-            raise FileError(str(path), "is empty (zero bytes)", "Copy the file again, or remove it")
-        yield
-    except FileError:
-        raise
-    except MemoryError as error:
-        raise FileError(str(path), "does not fit into memory", "Make it smaller") from error
-    except FileNotFoundError as error:
-        raise FileError(str(path), f"is not there; {what} was expected", "Check the path") from error
-    except IsADirectoryError as error:
-        raise FileError(str(path), f"is a folder; {what} was expected", "Name a file") from error
-    except PermissionError as error:
-        raise FileError(str(path), "may not be read", "Give yourself permission to read it") from error
-    except UnidentifiedImageError as error:
-        raise FileError(
-            str(path), f"is not in a known file format; {what} was expected", "Save it as PNG, or remove it"
-        ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path) from error
-    except Exception as error:  # decoders raise anything on a broken file, from SyntaxError to struct.error
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise FileError(str(path), f"cannot be read: {error.strerror}", "Copy the file again") from error
-        raise FileError(
-            str(path), f"is truncated or damaged; {what} was expected ({error})", "Copy the file again, or remove it"
-        ) from error
 
 
 def _read_stored(path: File, colours: bool) -> np.ndarray:
     """Return stored values from any kind of file, (H, W) or (H, W, C), an alpha channel last where there is one."""
     if path.suffix.lower() in ARRAY_SUFFIXES:
-        return _one_plane(_read_array_file(path), path)
+        return one_plane(read_array(path), path)
     array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else None
     if array is None:
-        with Image.open(_open(path)) as picture:
+        with Image.open(open_file(path)) as picture:
             array = _pillow_stored(picture, path, colours)
     return array
 
@@ -277,7 +201,7 @@ def _pillow_stored(picture: Image.Image, path: File, colours: bool) -> np.ndarra
 
 
 def _loaded(picture: Image.Image, path: File) -> Image.Image:
-    _check_pixels(picture.size[0] * picture.size[1], path)
+    check_pixels(picture.size[0] * picture.size[1], path)
     picture.load()
     return ImageOps.exif_transpose(picture)
 
@@ -294,14 +218,14 @@ def _colour_palette(picture: Image.Image) -> tuple[tuple[int, int, int], ...] | 
 def _read_tiff(path: File) -> np.ndarray | None:
     """Return the first page of a grey or RGB TIFF at its full width; None where Pillow does as well or better."""
     try:
-        with tifffile.TiffFile(_open(path)) as tiff:
+        with tifffile.TiffFile(open_file(path)) as tiff:
             page: Any = tiff.pages[0]
             name = getattr(page.photometric, "name", "")
             if name not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
                 return None
             if name == "RGB" and page.bitspersample == 8:
                 return None
-            _check_pixels(int(page.imagelength) * int(page.imagewidth), path)
+            check_pixels(int(page.imagelength) * int(page.imagewidth), path)
             array = np.asarray(page.asarray())
             tag = page.tags.get(_ORIENTATION)
     except tifffile.TiffFileError as error:
@@ -335,33 +259,6 @@ def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
         8: lambda a: np.rot90(a, 1),
     }
     return np.ascontiguousarray(turns[orientation](array)) if orientation in turns else array
-
-
-def _read_array_file(path: File) -> np.ndarray:
-    if path.suffix.lower() == ".pfm":
-        with Image.open(_open(path)) as picture:
-            return np.asarray(_loaded(picture, path))
-    try:
-        array = _load_array(path)
-    except ValueError as error:
-        if "object" not in str(error).lower():
-            raise
-        raise FileError(
-            str(path), "holds Python objects, which are not read from files", "Save a plain array of numbers"
-        ) from error
-    if not isinstance(array, np.ndarray):  # numpy.load opens archives, too, whatever the suffix
-        raise FileError(str(path), "is an archive of arrays; one array was expected", "Save it with numpy.save")
-    _check_pixels(array.size, path)
-    return np.array(array)
-
-
-def _one_plane(array: np.ndarray, path: File) -> np.ndarray:
-    shape = array.shape
-    if array.ndim == 3 and 1 in (shape[0], shape[-1]):
-        array = array[..., 0] if shape[-1] == 1 else array[0]
-    if array.ndim != 2 or array.size == 0:
-        raise FileError(str(path), f"has the shape {shape}; (H, W) was expected", "Save one plane a file")
-    return array
 
 
 def _without_alpha(array: np.ndarray) -> np.ndarray:
@@ -432,12 +329,3 @@ def _png_bits(path: File) -> int:
         with path.open("rb") as file:
             head = file.read(26)
     return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 26 else 0
-
-
-def _check_pixels(count: int, path: File) -> None:
-    if count > MAX_PIXELS:
-        raise _too_large(path)
-
-
-def _too_large(path: File) -> FileError:
-    return FileError(str(path), f"has more than {MAX_PIXELS:,} pixels, the limit", "Make it smaller, or cut it up")

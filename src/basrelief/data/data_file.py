@@ -1,0 +1,98 @@
+"""A data file, on disk or in memory: what opens it, how large it may be, and what to say when it cannot be used."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+from PIL import Image, UnidentifiedImageError
+
+from basrelief.data.source import Fault
+from basrelief.errors import DataError
+
+MAX_PIXELS = 178_956_970  # where Pillow, too, takes a file for a decompression bomb
+
+
+class FileError(DataError):
+    """A data file that cannot be used. ``fault`` holds the file, the problem and the remedy."""
+
+    def __init__(self, file: str, problem: str, remedy: str) -> None:
+        super().__init__(file, problem, remedy)  # all three in args, so that it crosses processes
+        self.fault = Fault(file, problem, remedy)
+
+    def __str__(self) -> str:
+        return str(self.fault)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file's content in memory, such as that of an archive's member; ``where`` names it in messages."""
+
+    where: str
+    data: bytes
+
+    @property
+    def name(self) -> str:
+        """The last part of ``where``, as of a path."""
+        return PurePosixPath(self.where).name
+
+    @property
+    def suffix(self) -> str:
+        """The file type, as of a path."""
+        return PurePosixPath(self.where).suffix
+
+    def __str__(self) -> str:
+        return self.where
+
+
+File = Path | Blob
+
+
+def open_file(path: File) -> Path | BytesIO:
+    """Return what decoders open."""
+    return BytesIO(path.data) if isinstance(path, Blob) else path
+
+
+@contextmanager
+def decoding(path: File, what: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into a FileError."""
+    try:
+        if (len(path.data) if isinstance(path, Blob) else path.stat().st_size) == 0:
+            raise FileError(str(path), "is empty (zero bytes)", "Copy the file again, or remove it")
+        yield
+    except FileError:
+        raise
+    except MemoryError as error:
+        raise FileError(str(path), "does not fit into memory", "Make it smaller") from error
+    except FileNotFoundError as error:
+        raise FileError(str(path), f"is not there; {what} was expected", "Check the path") from error
+    except IsADirectoryError as error:
+        raise FileError(str(path), f"is a folder; {what} was expected", "Name a file") from error
+    except PermissionError as error:
+        raise FileError(str(path), "may not be read", "Give yourself permission to read it") from error
+    except UnidentifiedImageError as error:
+        raise FileError(
+            str(path), f"is not in a known file format; {what} was expected", "Save it as PNG, or remove it"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(path) from error
+    except Exception as error:  # decoders raise anything on a broken file, from SyntaxError to struct.error
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise FileError(str(path), f"cannot be read: {error.strerror}", "Copy the file again") from error
+        raise FileError(
+            str(path), f"is truncated or damaged; {what} was expected ({error})", "Copy the file again, or remove it"
+        ) from error
+
+
+def check_pixels(count: int, path: File) -> None:
+    """Raise FileError for more than ``MAX_PIXELS``."""
+    if count > MAX_PIXELS:
+        raise _too_large(path)
+
+
+def _too_large(path: File) -> FileError:
+    return FileError(str(path), f"has more than {MAX_PIXELS:,} pixels, the limit", "Make it smaller, or cut it up")
