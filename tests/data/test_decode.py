@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from basrelief.data import data_file
-from basrelief.data.decode import FileError, image_size, palette_of, read_depth, read_image, read_mask_values
+from basrelief.data.decode import FileError, image_size, is_lossy, palette_of, read_depth, read_image, read_mask_values
 
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
 RED = np.zeros((4, 6, 3), np.uint8) + np.array([200, 20, 10], np.uint8)
@@ -20,7 +20,7 @@ def save(path, array, **options):
     return path
 
 
-def png_of_16_bit_rgb(path, array):
+def png_of_16_bit_rgb(path, array, kind=2):
     """Pillow cannot write 16-bit colour, so the file is put together here."""
     import struct
     import zlib
@@ -30,7 +30,7 @@ def png_of_16_bit_rgb(path, array):
 
     height, width = array.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     )
@@ -118,10 +118,54 @@ def test_16_bit_rgb_png(tmp_path):
     assert (read_image(path) == RED).all()
 
 
-def test_16_bit_rgb_png_with_8_bit_values_is_refused_not_black(tmp_path):
+def test_16_bit_rgb_png_with_8_bit_values_is_not_black(tmp_path):
     path = png_of_16_bit_rgb(tmp_path / "x.png", RED.astype(np.uint16))
-    with pytest.raises(FileError, match=r"x\.png.*16-bit.*8 bits"):
-        read_image(path)
+    assert (read_image(path) == RED).all()
+
+
+def test_16_bit_rgb_png_keeps_its_low_bytes_in_depth_and_masks(tmp_path):
+    """Pillow reads the high byte of each number: depth in thousands became depth in fours, class numbers became 0."""
+    depth = np.random.default_rng(0).integers(0, 65536, (4, 6)).astype(np.uint16)
+    path = png_of_16_bit_rgb(tmp_path / "x.png", np.repeat(depth[..., None], 3, 2))
+    assert (read_depth(path) == depth).all()
+    path = png_of_16_bit_rgb(tmp_path / "y.png", np.repeat((depth % 5)[..., None], 3, 2))
+    assert (read_mask_values(path) == depth % 5).all()
+    path = png_of_16_bit_rgb(tmp_path / "z.png", RED.astype(np.uint16) * 257)
+    assert (read_mask_values(path) == RED).all()
+    path = png_of_16_bit_rgb(tmp_path / "w.png", RED.astype(np.uint16) * 250)
+    with pytest.raises(FileError, match=r"w\.png.*uint16.*8-bit"):
+        read_mask_values(path)
+
+
+def test_16_bit_grey_png_with_alpha(tmp_path):
+    """Colour type 4 of PNG: the grey is depth, transparency is nothing to depth and black in an image."""
+    grey = np.random.default_rng(0).integers(256, 65536, (4, 6)).astype(np.uint16)
+    alpha = np.full_like(grey, 65535)
+    alpha[0] = 0
+    path = png_of_16_bit_rgb(tmp_path / "x.png", np.stack([grey, alpha], -1), kind=4)
+    assert (read_depth(path) == grey).all()
+    assert (read_image(path)[1:, :, 0] == (grey[1:].astype(int) + 128) // 257).all()
+    assert (read_image(path)[0] == 0).all()
+
+
+@pytest.mark.parametrize(("extra", "drawn"), [("unassalpha", 0), ("assocalpha", 200), ("unspecified", 200)])
+def test_the_fourth_channel_of_a_tiff_is_transparency_only_where_it_says_so(extra, drawn, tmp_path):
+    array = np.full((3, 4, 4), 200 * 257, np.uint16)
+    array[..., 3] = 0
+    tifffile.imwrite(tmp_path / "x.tif", array, photometric="rgb", extrasamples=[extra])
+    assert (read_image(tmp_path / "x.tif") == drawn).all()
+
+
+def test_loss_is_known_by_content_whatever_the_name(tmp_path):
+    save(tmp_path / "a.jpg", GREY)
+    save(tmp_path / "b.webp", np.repeat(GREY[..., None], 3, 2), lossless=True)
+    save(tmp_path / "c.webp", np.repeat(GREY[..., None], 3, 2), quality=50)
+    save(tmp_path / "d.png", GREY)
+    assert [is_lossy(path) for path in sorted(tmp_path.iterdir())] == [True, False, True, False]
+    (tmp_path / "d.png").rename(tmp_path / "d.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / "a.png")
+    assert is_lossy(tmp_path / "a.png")
+    assert not is_lossy(tmp_path / "d.jpg")
 
 
 def test_float_images_in_unit_range_and_beyond(tmp_path):

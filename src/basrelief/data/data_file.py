@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image, UnidentifiedImageError
 
 from basrelief.data.source import Fault
-from basrelief.errors import DataError
+from basrelief.errors import BasreliefError, DataError
 
 MAX_PIXELS = 178_956_970  # where Pillow, too, takes a file for a decompression bomb
 
@@ -57,6 +57,14 @@ def open_file(path: File) -> Path | BytesIO:
     return BytesIO(path.data) if isinstance(path, Blob) else path
 
 
+def first_bytes(path: File, count: int) -> bytes:
+    """Return the bytes that a file begins with, at most ``count``."""
+    if isinstance(path, Blob):
+        return path.data[:count]
+    with path.open("rb") as file:
+        return file.read(count)
+
+
 @contextmanager
 def decoding(path: File, what: str) -> Iterator[None]:
     """Turn whatever a decoder raises into a FileError."""
@@ -64,7 +72,7 @@ def decoding(path: File, what: str) -> Iterator[None]:
         if (len(path.data) if isinstance(path, Blob) else path.stat().st_size) == 0:
             raise FileError(str(path), "is empty (zero bytes)", "Copy the file again, or remove it")
         yield
-    except FileError:
+    except BasreliefError:
         raise
     except MemoryError as error:
         raise FileError(str(path), "does not fit into memory", "Make it smaller") from error

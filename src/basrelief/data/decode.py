@@ -19,9 +19,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from basrelief.data.data_file import Blob as Blob
 from basrelief.data.data_file import File as File
 from basrelief.data.data_file import FileError as FileError
-from basrelief.data.data_file import check_pixels, decoding, open_file
+from basrelief.data.data_file import check_pixels, decoding, first_bytes, open_file
 from basrelief.data.decode_arrays import ARRAY_SUFFIXES as ARRAY_SUFFIXES
-from basrelief.data.decode_arrays import load_array, one_plane, read_array
+from basrelief.data.decode_arrays import array_size, one_plane, read_array
 
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif"})
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
@@ -30,6 +30,7 @@ IMAGE_SUFFIXES = LOSSY_SUFFIXES | TIFF_SUFFIXES | NETPBM_SUFFIXES | {".png", ".b
 
 GREY_TOLERANCE = 24  # channels of a lossy file this near to each other are one grey channel with noise
 _ORIENTATION = 274  # the EXIF and TIFF tag
+_ALPHA = 2  # in TIFF's tag of further channels; others are no transparency, or are applied already
 
 
 def read_image(path: File) -> np.ndarray:
@@ -45,15 +46,13 @@ def read_image(path: File) -> np.ndarray:
         If the file cannot be read as an image.
     """
     with decoding(path, "an image"):
-        array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else None
+        if path.suffix.lower() in ARRAY_SUFFIXES:
+            array: np.ndarray | None = read_array(path)
+        else:
+            array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else _read_wide_png(path)
         if array is None:
             with Image.open(open_file(path)) as picture:
-                wide = _png_bits(path) == 16
                 array = _pillow_colours(picture, path)
-            if wide and array.ndim == 3 and not array.any():  # Pillow keeps the high bytes of 16-bit colour
-                raise FileError(
-                    str(path), "16-bit colour whose values fit into 8 bits, so that it is black", "Save it with 8 bits"
-                )
         return _to_bytes(array, path)
 
 
@@ -127,10 +126,8 @@ def palette_of(path: File) -> tuple[tuple[int, int, int], ...] | None:
 def image_size(path: File) -> tuple[int, int]:
     """Return (height, width) after EXIF orientation, from the header alone."""
     with decoding(path, "an image"):
-        if path.suffix.lower() == ".npy":
-            shape = load_array(path).shape
-            shape = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
-            return (int(shape[0]), int(shape[1])) if len(shape) in (2, 3) else (0, 0)  # refused when it is read
+        if path.suffix.lower() in ARRAY_SUFFIXES:
+            return array_size(path)
         try:
             with Image.open(open_file(path)) as picture:
                 check_pixels(picture.size[0] * picture.size[1], path)
@@ -155,7 +152,7 @@ def highest_in_16_bits(path: File) -> int | None:
         array = None
         if path.suffix.lower() in TIFF_SUFFIXES:
             array = _read_tiff(path)
-        elif _png_bits(path) == 16:
+        elif _png_head(path)[0] == 16:
             with Image.open(open_file(path)) as picture:
                 array = np.asarray(picture) if picture.mode.startswith("I") else None
         return int(array.max()) if array is not None and array.dtype == np.uint16 else None
@@ -164,8 +161,11 @@ def highest_in_16_bits(path: File) -> int | None:
 def _read_stored(path: File, colours: bool) -> np.ndarray:
     """Return stored values from any kind of file, (H, W) or (H, W, C), an alpha channel last where there is one."""
     if path.suffix.lower() in ARRAY_SUFFIXES:
-        return one_plane(read_array(path), path)
-    array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else None
+        array: np.ndarray | None = read_array(path)
+        assert array is not None
+        coloured = array.ndim == 3 and array.shape[-1] == 3 and array.shape[0] != 1
+        return array if coloured else one_plane(array, path)
+    array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else _read_wide_png(path)
     if array is None:
         with Image.open(open_file(path)) as picture:
             array = _pillow_stored(picture, path, colours)
@@ -227,6 +227,8 @@ def _read_tiff(path: File) -> np.ndarray | None:
                 return None
             check_pixels(int(page.imagelength) * int(page.imagewidth), path)
             array = np.asarray(page.asarray())
+            if page.extrasamples and int(page.extrasamples[0]) != _ALPHA and page.samplesperpixel in (2, 4):
+                array = array[..., :-1] if array.shape[-1] == page.samplesperpixel else array[:-1]
             tag = page.tags.get(_ORIENTATION)
     except tifffile.TiffFileError as error:
         raise FileError(
@@ -271,13 +273,13 @@ def _without_alpha(array: np.ndarray) -> np.ndarray:
     flat = colour.reshape(alpha.size, -1)
     if (flat == flat[0]).all():
         return alpha
-    shown = alpha >= 128 if alpha.dtype == np.uint8 else alpha > 0
+    shown = alpha > np.iinfo(alpha.dtype).max // 2 if alpha.dtype.kind == "u" else alpha > 0
     return np.where(shown if colour.ndim == 2 else shown[..., None], colour, np.zeros((), colour.dtype))
 
 
 def _collapse(array: np.ndarray, path: File) -> np.ndarray:
     """Return one channel where all of them are equal, or nearly so in a lossy file."""
-    if path.suffix.lower() in LOSSY_SUFFIXES:
+    if is_lossy(path):
         return array[..., 1] if int(np.ptp(array, axis=-1).max()) <= GREY_TOLERANCE else array
     first = array[..., 0]
     return first if all(np.array_equal(first, array[..., i]) for i in range(1, array.shape[-1])) else array
@@ -286,6 +288,11 @@ def _collapse(array: np.ndarray, path: File) -> np.ndarray:
 def _whole_numbers(array: np.ndarray, path: File) -> np.ndarray:
     if array.dtype == np.bool_:
         return array.astype(np.uint8)
+    if array.ndim == 3 and array.dtype == np.uint16:  # colours are told apart by 8 bits a channel
+        if array.max(initial=0) < 256:
+            array = array.astype(np.uint8)
+        elif not (array % 257).any():
+            array = (array // 257).astype(np.uint8)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all() or (array != np.rint(array)).any():
             raise FileError(
@@ -299,10 +306,23 @@ def _whole_numbers(array: np.ndarray, path: File) -> np.ndarray:
     return array
 
 
+def _on_black(array: np.ndarray) -> np.ndarray:
+    """Return colour, or grey, laid on black as its alpha channel says."""
+    colour, alpha = array[..., :-1], array[..., -1:]
+    full = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
+    if not (alpha == full).all():
+        share = alpha / full
+        colour = (np.rint(colour * share) if array.dtype.kind == "u" else colour * share).astype(array.dtype)
+    return colour[..., 0] if colour.shape[-1] == 1 else colour
+
+
 def _to_bytes(array: np.ndarray, path: File) -> np.ndarray:
-    if array.ndim == 3 and array.shape[-1] == 2:
+    if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
-    array = array[..., :3] if array.ndim == 3 else array
+    if array.ndim == 3 and array.shape[-1] in (2, 4):
+        array = _on_black(array)
+    if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[-1] != 3):
+        raise FileError(str(path), f"has the shape {array.shape}; (H, W, 3) was expected", "Save it as PNG")
     if array.dtype.kind == "f":
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
             raise FileError(
@@ -321,11 +341,39 @@ def _to_bytes(array: np.ndarray, path: File) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _png_bits(path: File) -> int:
-    """Return the bits a channel of a PNG file, 0 for other files."""
-    if isinstance(path, Blob):
-        head = path.data[:26]
-    else:
-        with path.open("rb") as file:
-            head = file.read(26)
-    return head[24] if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 26 else 0
+def _read_wide_png(path: File) -> np.ndarray | None:
+    """Return a PNG file of 16-bit colour, or grey with alpha, at its full width; None for any other file.
+
+    Pillow keeps the high byte of each number. It is asked a second time for the low ones, by their places.
+    """
+    bits, kind = _png_head(path)
+    if bits != 16 or kind not in (2, 4, 6):
+        return None
+    with Image.open(open_file(path)) as picture:
+        if kind == 4:  # two numbers of 16 bits are four of 8
+            parts: np.ndarray = _unpacked(picture, path, "RGBA").astype(np.uint16)
+            return parts[..., ::2] << 8 | parts[..., 1::2]
+        high = _unpacked(picture, path, f"{picture.mode};16B").astype(np.uint16)
+    with Image.open(open_file(path)) as picture:
+        low: np.ndarray = _unpacked(picture, path, f"{picture.mode};16L")
+    return high << 8 | low
+
+
+def _unpacked(picture: Image.Image, path: File, layout: str) -> np.ndarray:
+    """Load a picture with its bytes laid out as said."""
+    picture.tile = [(*tile[:3], layout) for tile in picture.tile]  # type: ignore[attr-defined]
+    return np.asarray(_loaded(picture, path))
+
+
+def _png_head(path: File) -> tuple[int, int]:
+    """Return the bits a channel of a PNG file and its kind of colour, 0 and 0 for other files."""
+    head = first_bytes(path, 26)
+    return (head[24], head[25]) if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 26 else (0, 0)
+
+
+def is_lossy(path: File) -> bool:
+    """Return whether a file was saved with loss, as its first bytes say, whatever its name."""
+    head = first_bytes(path, 4096)
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return b"VP8L" not in head
+    return head.startswith(b"\xff\xd8\xff") or head[4:12] in (b"ftypavif", b"ftypavis")

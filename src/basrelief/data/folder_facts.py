@@ -54,7 +54,7 @@ def header_fault(files: Mapping[str, File]) -> Fault | None:
     FileError
         If a file's header cannot be read.
     """
-    sizes = {plane: image_size(path) for plane, path in files.items() if path.suffix != ".pfm"}
+    sizes = {plane: image_size(path) for plane, path in files.items()}
     for plane, size in sizes.items():
         if plane != "image" and 0 not in size and (fault := size_fault(plane, files, size, sizes["image"])):
             return fault

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from basrelief.batch import TARGETS, Sample
-from basrelief.data.decode import LOSSY_SUFFIXES, FileError, read_mask_values
+from basrelief.data.decode import FileError, is_lossy, read_mask_values
 from basrelief.data.folder_facts import check_headers, depth_facts, point_out_unknown_depth, recognise_masks
 from basrelief.data.folder_layout import SPLIT_NAMES, natural
 from basrelief.data.folder_load import Reading, load_entry
@@ -226,5 +226,5 @@ def _read_valid(path: Path, size: tuple[int, ...], files: Mapping[str, Path]) ->
         problem = f"is {values.shape[1]} × {values.shape[0]} pixels, and its image {files['image'].name} is "
         raise FileError(str(path), f"{problem}{size[1]} × {size[0]}", "Save both with one size, without smoothing")
     # Noise of a lossy file that is dark all over is not bright.
-    brightest = 255 if path.suffix.lower() in LOSSY_SUFFIXES else int(values.max(initial=0))
+    brightest = 255 if is_lossy(path) else int(values.max(initial=0))
     return values > brightest / 2

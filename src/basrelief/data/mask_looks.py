@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from basrelief.data.decode import LOSSY_SUFFIXES, File, palette_of, read_mask_values
+from basrelief.data.decode import File, is_lossy, palette_of, read_mask_values
 
 NOISE = 24  # grey levels that saving with loss may add to a value
 COLOUR = 1 << 24  # codes of colours are COLOUR | 0xRRGGBB, so that no colour equals a grey value
@@ -55,7 +55,7 @@ def look_at(path: File, *, colours: bool = False) -> MaskLook:
     values = read_mask_values(path, colours=colours)
     colour = values.ndim == 3
     codes = codes_of(values)
-    lossy = path.suffix.lower() in LOSSY_SUFFIXES
+    lossy = is_lossy(path)
     flat = _flat(codes, NOISE // 3 if lossy and not colour else 0)
     border = np.concatenate([codes[0], codes[-1], codes[:, 0], codes[:, -1]])
     return MaskLook(
