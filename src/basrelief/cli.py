@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import io
 import json
 import os
 import signal
@@ -418,6 +419,9 @@ def main() -> None:
     """Run the command line; a user's mistake ends in one message and exit code 1 or 2, never in a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
+    for stream in (sys.stdout, sys.stderr):  # file names may hold bytes that are no text; JSON stays JSON
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", module="PIL")  # what it warns of, our own faults say by file
     try:
         app(standalone_mode=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +73,23 @@ def open_source(location: str, options: DataOptions | None = None) -> Source:
     DataError
         When there is nothing there, or nothing that a format knows.
     """
-    options = options or DataOptions()
+    with _system_errors(location):
+        return _open_source(location, options or DataOptions())
+
+
+@contextlib.contextmanager
+def _system_errors(location: str) -> Iterator[None]:
+    """Name the file that the system does not let anyone read."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or location} cannot be read: {error.strerror or error}. Check it and its permissions, or "
+            "move it away."
+        ) from None
+
+
+def _open_source(location: str, options: DataOptions) -> Source:
     name = find_format(location, options)
     wrong = [option for option, given in instance_options(options).items() if given]
     if wrong and name not in INSTANCE_FORMATS:

@@ -17,9 +17,10 @@ from basrelief.data.coco_document import Document, id_of, read_document
 from basrelief.data.coco_files import ImageFinder, annotation_files, choose_files, holds_annotations, image_root
 from basrelief.data.decode import FileError, image_size
 from basrelief.data.folder import detect_folder
+from basrelief.data.folder_layout import composed, writable
 from basrelief.data.instance_masks import fill_as_coco
 from basrelief.data.instance_source import Findings, add_without_outline, source_of
-from basrelief.data.instances import Category, Instance, Picture, Planes, choose_planes, writable
+from basrelief.data.instances import Category, Instance, Picture, Planes, choose_planes
 from basrelief.data.outlines import ShapeError, extent, extent_of_runs, read_box, read_shape
 from basrelief.data.source import DataOptions, Fault, Source
 from basrelief.errors import DataError, MissingExtraError
@@ -116,6 +117,7 @@ def _name(image: Mapping[str, Any], number: Category, document: Document, used: 
     parts = [part for part in re.split(r"[\\/]+", image["file_name"]) if part.strip(".")]
     stem = parts[-1].rpartition(".")[0] or parts[-1]
     full = "/".join([document.split, stem] if document.split else [*parts[:-1], stem])
+    full = composed(full)
     return full if full not in used else f"{full}#{number}"
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from basrelief.data.folder_layout import writable
 from basrelief.data.instance_source import Odd
-from basrelief.data.instances import Category, writable
+from basrelief.data.instances import Category
 from basrelief.data.source import Fault
 from basrelief.errors import DataError
 

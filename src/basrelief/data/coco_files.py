@@ -12,13 +12,12 @@ from __future__ import annotations
 import mmap
 import os
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from basrelief.data.decode import IMAGE_SUFFIXES
-from basrelief.data.folder_layout import SPLIT_NAMES, natural, plain_name
+from basrelief.data.folder_layout import SPLIT_NAMES, composed, is_special, natural, plain_name
 from basrelief.errors import DataError
 
 _DEPTH = 2  # folders below the root in which annotation files are looked for
@@ -150,7 +149,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _key(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return composed(name).casefold()
 
 
 def walk(root: Path, depth: int | None) -> Iterator[Path]:
@@ -165,4 +164,5 @@ def walk(root: Path, depth: int | None) -> Iterator[Path]:
         seen.add(real)
         deep = depth is not None and level >= depth
         folders[:] = [] if deep else sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in files if not name.startswith("."))
+        named = (os.path.join(folder, name) for name in files if not name.startswith("."))  # noqa: PTH118
+        yield from (Path(path) for path in named if not is_special(path))

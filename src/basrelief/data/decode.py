@@ -352,11 +352,13 @@ def _read_wide_png(path: File) -> np.ndarray | None:
     with Image.open(open_file(path)) as picture:
         if kind == 4:  # two numbers of 16 bits are four of 8
             parts: np.ndarray = _unpacked(picture, path, "RGBA").astype(np.uint16)
-            return parts[..., ::2] << 8 | parts[..., 1::2]
+            grey: np.ndarray = parts[..., ::2] << 8 | parts[..., 1::2]
+            return grey
         high = _unpacked(picture, path, f"{picture.mode};16B").astype(np.uint16)
     with Image.open(open_file(path)) as picture:
         low: np.ndarray = _unpacked(picture, path, f"{picture.mode};16L")
-    return high << 8 | low
+    colours: np.ndarray = high << 8 | low
+    return colours
 
 
 def _unpacked(picture: Image.Image, path: File, layout: str) -> np.ndarray:

@@ -31,6 +31,7 @@ from basrelief.data.folder_layout import (
     natural,
     pair,
     without_doubles,
+    writable,
 )
 from basrelief.data.folder_load import Reading, load_entry
 from basrelief.data.source import DataOptions, Entry, Fault, Source
@@ -73,9 +74,9 @@ def read_folder(location: str, options: DataOptions) -> Source:
             f"{location} is {'no folder' if root.exists() else 'not there'}. Expected a folder with images/."
         )
     layout = find_layout(root)
-    images, spelling = _images(layout, location)
-    images, broken = without_doubles(images)
-    found = _Findings(broken=broken)
+    found = _Findings()
+    images, spelling = _images(layout, location, found)
+    images, found.broken = without_doubles(images)
     planes: list[dict[str, Path]] = [{"image": image.path} for image in images]
     folders = {plane: _add_targets(plane, images, planes, layout, spelling, found) for plane in TARGETS}
     if not any(len(files) > 1 for files in planes):
@@ -120,13 +121,16 @@ def read_folder(location: str, options: DataOptions) -> Source:
     )
 
 
-def _images(layout: Layout, location: str) -> tuple[list[Found], str]:
-    for spelling, images in layout.files.get("image", {}).items():
+def _images(layout: Layout, location: str, found: _Findings) -> tuple[list[Found], str]:
+    spelled = layout.files.get("image", {})
+    for spelling, images in spelled.items():
+        if others := [f"{name}/" for name in spelled if name != spelling]:
+            found.notes.append(f"Images are taken from {spelling}/; {', '.join(others)} left alone.")
         return sorted(images, key=lambda image: natural(image.name)), spelling
     expected = "Expected a folder images/ beside masks/ or depths/, with PNG, JPEG or TIFF files"
     if not layout.files and not layout.passed_over:
         raise DataError(f"{location} is empty: it holds no image. {expected}.")
-    there = ", ".join(sorted(f"{name}/" for found in layout.files.values() for name in found if name != "."))
+    there = ", ".join(sorted(f"{name}/" for plane in layout.files.values() for name in plane if name != "."))
     types = ", ".join(sorted(layout.passed_over))
     raise DataError(
         f"{location} has no folder of images ({f'found: {there}' if there else f'found only files of type {types}'}). "
@@ -219,7 +223,7 @@ def _add_backgrounds(
         by_name = pair(images, backgrounds, "background").files
         paths = [path or background_by_prefix(image, names) for image, path in zip(images, by_name, strict=True)]
         shared = Counter(path for path in paths if path is not None)
-        groups = [str(path) if path is not None and shared[path] > 1 else None for path in paths]
+        groups = [writable(str(path)) if path is not None and shared[path] > 1 else None for path in paths]
     usable = [i for i, files in enumerate(planes) if len(files) > 1]
     lacking = [i for i in usable if paths[i] is None]
     if not options.background:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,14 +103,22 @@ def find_layout(root: Path) -> Layout:
         return Layout(root, planes, passed_over)
     if len(folders) == 1 and not files and not planes:
         return find_layout(folders[0])  # an archive's one folder
-    return Layout(root, planes or _flat(root, passed_over), passed_over)
+    if planes.keys() <= {"background"}:  # backgrounds may lie in a folder, and all else be told apart by name
+        named = [folder for folder in folders if folder.name in planes.get("background", {})]
+        passed_over.clear()
+        flat = _flat(root, passed_over, [folder for folder in folders if folder not in named], files)
+        if "image" in flat or not planes:
+            return Layout(root, {**flat, **planes}, passed_over)
+    return Layout(root, planes, passed_over)
 
 
-def _flat(root: Path, passed_over: Counter[str]) -> dict[str, dict[str, list[Found]]]:
+def _flat(
+    root: Path, passed_over: Counter[str], folders: Sequence[Path], files: Sequence[Path]
+) -> dict[str, dict[str, list[Found]]]:
     """Sort the files of one folder, or of its subfolders, into planes by what stands before or after their names."""
     planes: dict[str, dict[str, list[Found]]] = defaultdict(lambda: {".": []})
     same_name: dict[str, list[Found]] = defaultdict(list)
-    for file in _walk(root, "depth", passed_over):
+    for file in _walk(root, "depth", passed_over, among=(folders, files)):
         if file.path.suffix.lower() in ARRAY_SUFFIXES:
             planes["depth"]["."].append(file)
             continue
@@ -143,29 +152,70 @@ def _split_names(found: list[Found]) -> list[Found]:
     return result
 
 
-def _walk(folder: Path, plane: str, passed_over: Counter[str], prefix: str = "") -> Iterator[Found]:
+def _walk(
+    folder: Path,
+    plane: str,
+    passed_over: Counter[str],
+    prefix: str = "",
+    above: frozenset[Path] = frozenset(),
+    among: tuple[Sequence[Path], Sequence[Path]] | None = None,
+) -> Iterator[Found]:
+    """Yield the files below a folder.
+
+    ``above``: where the walk came by, to which a link back would never end. ``among``: what to take of the folder.
+    """
     wanted = IMAGE_SUFFIXES | ARRAY_SUFFIXES if plane in TARGETS else IMAGE_SUFFIXES
-    folders, files = scan(folder)
+    folders, files = among or scan(folder)
     for path in files:
         suffix = path.suffix.lower()
         if suffix in wanted:
-            yield Found(prefix + path.stem, path)
+            yield Found(composed(prefix + path.stem), path)
         else:
             passed_over[suffix] += 1
+    above |= {folder.resolve()}
     for inner in folders:
-        if not inner.is_symlink() or inner.resolve() not in (folder.resolve(), *folder.resolve().parents):
-            yield from _walk(inner, plane, passed_over, f"{prefix}{inner.name}/")  # a link upward would never end
+        if not inner.is_symlink() or not any(place.is_relative_to(inner.resolve()) for place in above):
+            yield from _walk(inner, plane, passed_over, f"{prefix}{inner.name}/", above)
+
+
+def composed(name: str) -> str:
+    """Return a name in the one spelling that equal names share (macOS takes accents apart), fit to be written."""
+    return writable(unicodedata.normalize("NFC", name))
+
+
+def writable(text: str) -> str:
+    """Return a text that can be written: file names may hold bytes that are no UTF-8, and JSON halves of characters.
+
+    What cannot be written is spelt out, so that different names stay different; zeros, which no path has, are marked.
+    """
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "?")
 
 
 def scan(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return (folders, files), without what the operating system leaves around."""
+    """Return (folders, files), without what the operating system leaves around, and without pipes and devices.
+
+    A link that leads nowhere counts as a file, so that reading it says so.
+    """
     folders: list[Path] = []
     files: list[Path] = []
     with os.scandir(folder) as found:
         for item in found:
-            if not item.name.startswith(".") and item.name.lower() not in JUNK:
-                (folders if item.is_dir() else files).append(Path(item.path))
+            if item.name.startswith(".") or item.name.lower() in JUNK:
+                continue
+            try:
+                is_file, is_folder = item.is_file(), item.is_dir()  # no system call each, where links are rare
+            except OSError:  # a link to itself
+                is_file, is_folder = True, False
+            if is_folder:
+                folders.append(Path(item.path))
+            elif is_file or not is_special(item.path):
+                files.append(Path(item.path))
     return sorted(folders, key=lambda path: natural(path.name)), files
+
+
+def is_special(path: str) -> bool:
+    """Return whether this is a pipe, a socket or a device, which reading would wait for, or never end."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)  # noqa: PTH110, PTH112, PTH113
 
 
 def without_doubles(images: Sequence[Found]) -> tuple[list[Found], dict[str, Fault]]:

@@ -115,11 +115,6 @@ def choose_planes(names: Mapping[Category, str], options: DataOptions) -> Planes
     return Planes(tuple(classes) if len(classes) > 1 else ("figure",), of, said)
 
 
-def writable(text: str) -> str:
-    """Return a text that can be written and used in a path: JSON may hold halves of characters and zeros."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "?")
-
-
 def _words(member: str, names: Mapping[Category, str]) -> list[str]:
     """Divide at "+", unless a category's own name has it."""
     return [member] if member in names.values() else [word.strip() for word in member.split("+")]

@@ -19,10 +19,10 @@ import numpy as np
 from basrelief.data.coco_files import ImageFinder, walk
 from basrelief.data.decode import FileError, image_size
 from basrelief.data.folder import detect_folder
-from basrelief.data.folder_layout import SPLIT_NAMES
+from basrelief.data.folder_layout import SPLIT_NAMES, composed, writable
 from basrelief.data.instance_masks import fill_even_odd
 from basrelief.data.instance_source import Findings, add_without_outline, source_of
-from basrelief.data.instances import Category, Instance, Picture, Planes, choose_planes, writable
+from basrelief.data.instances import Category, Instance, Picture, Planes, choose_planes
 from basrelief.data.outlines import ShapeError, check_polygon, extent
 from basrelief.data.source import DataOptions, Fault, Source
 from basrelief.errors import DataError
@@ -77,7 +77,7 @@ def read_labelme(location: str, options: DataOptions) -> Source:
         parts = path.relative_to(root).with_suffix("").parts
         split = next((SPLIT_NAMES[part.lower()] for part in parts[:-1] if part.lower() in SPLIT_NAMES), None)
         kept = [part for part in parts[:-1] if part.lower() not in SPLIT_NAMES] if split else parts[:-1]
-        name = "/".join([*([split] if split else []), *kept, parts[-1]])
+        name = composed("/".join([*([split] if split else []), *kept, parts[-1]]))
         if len(images) != 1:
             problem = f"names the image {content['imagePath']!r}, of which there are {len(images)} below {root}"
             found.faults.append(Fault(str(path), problem, "Put the image beside its JSON file, once"))

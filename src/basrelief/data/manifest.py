@@ -23,7 +23,7 @@ import numpy as np
 from basrelief.batch import TARGETS, Sample
 from basrelief.data.decode import FileError, is_lossy, read_mask_values
 from basrelief.data.folder_facts import check_headers, depth_facts, point_out_unknown_depth, recognise_masks
-from basrelief.data.folder_layout import SPLIT_NAMES, natural
+from basrelief.data.folder_layout import SPLIT_NAMES, natural, writable
 from basrelief.data.folder_load import Reading, load_entry
 from basrelief.data.manifest_table import COLUMNS, Line, is_manifest, read_table
 from basrelief.data.source import SPLITS, DataOptions, Entry, Fault, Source
@@ -184,7 +184,7 @@ def _use_backgrounds(entries: list[Entry], options: DataOptions, found: _Finding
     shared = Counter(entry.planes.get("background") for entry in entries)
     if None in shared or len(shared) > 1:  # one that serves all would leave nothing to split
         entries = [
-            replace(entry, group=str(path))
+            replace(entry, group=writable(str(path)))
             if entry.group is None and (path := entry.planes.get("background")) is not None and shared[path] > 1
             else entry
             for entry in entries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import polars as pl
 
@@ -50,7 +50,8 @@ def read_table(path: Path) -> Table:
     parquet = path.suffix.lower() in PARQUET_SUFFIXES
     expected = f"a {'Parquet' if parquet else 'CSV or TSV'} file with the column image was expected"
     try:
-        frame = pl.read_parquet(path) if parquet else _read_text(path)
+        with path.open("rb") as file:  # polars knows no names that are not UTF-8
+            frame = pl.read_parquet(file) if parquet else _read_text(path, file)
     # A damaged Parquet file makes polars panic, which is no Exception.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
@@ -81,16 +82,16 @@ def read_table(path: Path) -> Table:
     return Table(lines, ignored)
 
 
-def _read_text(path: Path) -> pl.DataFrame:
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+def _read_text(path: Path, file: BinaryIO) -> pl.DataFrame:
+    head = file.read(_HEAD)
+    file.seek(0)
     if not head.strip():
         raise pl.exceptions.NoDataError("it is empty")
     first = head.decode("utf-8-sig", errors="replace").lstrip("\r\n").splitlines()[0]
     usual = TEXT_SUFFIXES.get(path.suffix.lower(), ",")
     names = {mark: [name.strip(' "').lower() for name in first.split(mark)] for mark in (usual, ",", ";", "\t")}
     separator = next((mark for mark, found in names.items() if "image" in found), usual)
-    return pl.read_csv(path, separator=separator, infer_schema=False, encoding="utf8")
+    return pl.read_csv(file, separator=separator, infer_schema=False, encoding="utf8")
 
 
 def _like_image(column: str) -> bool:

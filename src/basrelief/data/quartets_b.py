@@ -22,7 +22,7 @@ from basrelief.batch import TARGETS
 from basrelief.data.archive import fetched
 from basrelief.data.decode import ARRAY_SUFFIXES, IMAGE_SUFFIXES, FileError, read_image
 from basrelief.data.folder_facts import spread
-from basrelief.data.folder_layout import natural, plain_name, scan
+from basrelief.data.folder_layout import composed, natural, plain_name, scan
 from basrelief.data.quartets import Findings, Row, find_root, source_of
 from basrelief.data.source import DataOptions, Fault, Source
 from basrelief.errors import DataError
@@ -66,7 +66,7 @@ def read_quartets_b(location: str, options: DataOptions) -> Source:
             _demand_agreeing_numbers(location, target, files["image"], files[target])
     images, backgrounds = files["image"], files["background"]
     share = len(images) // len(backgrounds)
-    stems = [path.stem for path in images]
+    stems = [composed(path.stem) for path in images]
     if len(set(stems)) < len(stems):
         double = next(stem for stem, after in pairwise(stems) if stem == after)
         raise DataError(f"{location}: bg_fg/ has several files named {double!r}. Expected one; remove the others.")
@@ -76,7 +76,7 @@ def read_quartets_b(location: str, options: DataOptions) -> Source:
         planes = {plane: files[plane][i] for plane in ("image", *TARGETS) if plane in files}
         if options.background:
             planes["background"] = background
-        rows.append(Row(stem, background.stem, planes))
+        rows.append(Row(stem, composed(background.stem), planes))
     found.notes.append(
         f"Files are paired by order; each background serves {share} composites ({len(images)} composites, "
         f"{len(backgrounds)} backgrounds)."

@@ -6,13 +6,12 @@ A name is looked up among the files that are there and never used as a path, so 
 from __future__ import annotations
 
 import posixpath
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from basrelief.data.archive import Stored
 from basrelief.data.decode import ARRAY_SUFFIXES, IMAGE_SUFFIXES
-from basrelief.data.folder_layout import plain_name
+from basrelief.data.folder_layout import composed, plain_name
 from basrelief.data.quartets import Findings, Row
 from basrelief.data.source import Fault
 from basrelief.errors import DataError
@@ -39,7 +38,7 @@ def shelve(title: str, files: Iterable[Stored]) -> Shelf:
     for file in files:
         stem, suffix = posixpath.splitext(file.name)
         if suffix.lower() in _SUFFIXES:
-            if together := found.get(stem := _composed(stem)):
+            if together := found.get(stem := composed(stem)):
                 together.append(file)
             else:
                 found[stem] = [file]  # of the one that it will hold, and no larger
@@ -78,7 +77,7 @@ def read_lines(data: bytes, where: str, columns: Sequence[str], faults: list[Fau
         if not line.strip():
             continue
         first = first or line
-        cells = [_composed(cell.strip()) for cell in line.rstrip("\t ").split("\t")]
+        cells = [composed(cell.strip()) for cell in line.rstrip("\t ").split("\t")]
         if len(cells) != len(columns):
             problem = f"has {len(cells)} column{'s' * (len(cells) != 1)}"
             bad.append(Fault(f"{where} line {number}", problem, expected))
@@ -174,7 +173,7 @@ def _find(name: str, shelf: Shelf) -> list[Stored]:
     last = posixpath.basename(path)
     hits = shelf.files.get(name) or shelf.files.get(last) or shelf.files.get(_without_suffix(last)) or []
     if len(hits) > 1:
-        exact = [hit for hit in hits if _composed(str(hit)).endswith(f"/{path}")]
+        exact = [hit for hit in hits if composed(str(hit)).endswith(f"/{path}")]
         return exact if len(exact) == 1 else hits
     return hits
 
@@ -197,8 +196,3 @@ def _note_unlisted(rows: Iterable[tuple[int, Row]], shelves: Mapping[str, Shelf]
 def _without_suffix(name: str) -> str:
     stem, suffix = posixpath.splitext(name.replace("\\", "/"))
     return stem if suffix.lower() in _SUFFIXES else name
-
-
-def _composed(name: str) -> str:
-    """Return a name in the one spelling that equal names share: macOS takes accents apart."""
-    return unicodedata.normalize("NFC", name)

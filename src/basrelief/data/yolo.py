@@ -19,7 +19,7 @@ from typing import Any
 from basrelief.data.coco_files import walk
 from basrelief.data.decode import IMAGE_SUFFIXES, FileError, image_size
 from basrelief.data.folder import detect_folder
-from basrelief.data.folder_layout import SPLIT_NAMES
+from basrelief.data.folder_layout import SPLIT_NAMES, composed
 from basrelief.data.instance_masks import fill_even_odd
 from basrelief.data.instance_source import Findings, add_without_outline, source_of
 from basrelief.data.instances import Category, Instance, Picture, Planes, choose_planes
@@ -77,7 +77,7 @@ def read_yolo(location: str, options: DataOptions) -> Source:
             parts = [part for part in place.with_suffix("").parts if part != "images"]
             split = next((SPLIT_NAMES[part.lower()] for part in parts[:-1] if part.lower() in SPLIT_NAMES), None)
             kept = [split, *(p for p in parts if p.lower() not in SPLIT_NAMES or p is parts[-1])] if split else parts
-            parsed.append((Picture("/".join(str(part) for part in kept), path, labels, split=split), lines))
+            parsed.append((Picture(composed("/".join(str(part) for part in kept)), path, labels, split=split), lines))
     if not parsed:
         raise DataError(
             f"{location} has no labels for its images ({len(images)} looked at). Expected a text file of the image's "
