@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -116,7 +119,7 @@ def test_images_are_found_from_any_system_and_below_the_folder_only(plain):
         (shape(points=None), "no pairs of numbers"),
         ({"label": "block"}, "no pairs of numbers"),
         (shape(points=[[0, 0], [1e300, 1]], kind="circle"), "reaches far outside"),
-        (shape(points=[[1, 1], [5, 5]], kind="mask"), "a shape that is not read (mask)"),
+        (shape(points=[[1, 1], [5, 5]], kind="mask"), "a mask that is no PNG in base64"),
         (shape(points=[[0, 0], [900, 0], [900, 900]]), "reaches far outside"),
     ],
 )
@@ -159,3 +162,41 @@ def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match="no JSON file with shapes"):
         read(tmp_path)
     assert not detect_labelme(str(tmp_path))
+
+
+def encoded(pixels):
+    """As LabelMe writes a mask: the part of the image within the box, as 1-bit PNG in base64."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def test_masks_are_placed_at_their_box_and_joined_by_group(plain):
+    part = np.zeros((4, 6), bool)
+    part[1:3, 2:] = True
+    mask = shape(points=[[10, 5], [15, 8]], kind="mask", mask=encoded(part))
+    change(plain, mask)
+    change(plain, {**mask, "group_id": 1}, shape(points=[[20, 1], [25, 1], [25, 3]], group_id=1), name="01")
+    change(plain, shape(points=[[25, 18], [30, 21]], kind="mask", mask=encoded(part)), name="02")
+    source = read(plain)
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[6:8, 12:16] = True
+    assert (first(source).mask[0] == expected).all()
+    joined = source.load(source.entries[1]).mask[0]
+    assert (joined[:, :17] == expected[:, :17]).all()
+    assert joined[2, 24]
+    assert any("reaches out of the image" in str(fault) for fault in source.faults)
+    assert len(read(plain, single_instance=True).entries) == 3
+
+
+def test_the_image_beside_its_file_is_taken_among_many_of_one_name(tmp_path):
+    for i in range(30):
+        write_labelme(tmp_path / f"{i:02d}", 1)
+    source = read(tmp_path)
+    assert len(source.entries) == 30
+    assert all(entry.planes["image"].parent == entry.planes["mask"].parent for entry in source.entries)
+
+
+def test_images_inside_the_files_are_not_kept(plain):
+    change(plain, imageData="A" * 1_000_000)
+    assert len(pickle.dumps(read(plain))) < 50_000

@@ -60,8 +60,9 @@ def read_coco(location: str, options: DataOptions) -> Source:
     if importlib.util.find_spec("pycocotools") is None:
         raise MissingExtraError("pycocotools", "coco", "Reading COCO data")
     root = Path(location)
-    if not root.exists():
-        raise DataError(f"{location} is not there. Expected COCO's JSON file, or a folder with it and its images.")
+    if not root.is_dir() and not root.is_file():
+        there = "is no file" if root.exists() else "is not there"
+        raise DataError(f"{location} {there}. Expected COCO's JSON file, or a folder with it and its images.")
     found = Findings()
     files: list[tuple[Path, str | None]] = [(root, None)]
     if root.is_dir():

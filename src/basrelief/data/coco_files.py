@@ -95,6 +95,17 @@ def split_of(path: Path) -> str | None:
     return None
 
 
+def name_below(root: Path, path: Path, left_out: str = "") -> tuple[str, str | None]:
+    """Return a sample's name, its path below a folder without suffix, and the split that a folder in it says.
+
+    The split's folder goes to the front in our spelling; a folder named ``left_out`` is not part of the name.
+    """
+    *folders, stem = path.relative_to(root).with_suffix("").parts
+    split = next((SPLIT_NAMES[folder.lower()] for folder in folders if folder.lower() in SPLIT_NAMES), None)
+    kept = [folder for folder in folders if folder != left_out and not (split and folder.lower() in SPLIT_NAMES)]
+    return composed("/".join([*([split] if split else []), *kept, stem])), split
+
+
 def _words(name: str) -> list[str]:
     return [re.sub(r"\d+$", "", word) for word in re.split(r"[-_. ]+", name.lower()) if word]
 
@@ -116,19 +127,34 @@ class ImageFinder:
         self.root = root
         wanted = {_key(_parts(name)[-1]) for name in names}
         self._paths: dict[str, list[Path]] = defaultdict(list)
+        self._in_folder: dict[tuple[str, str], list[Path]] = defaultdict(list)
+        self._found: dict[tuple[str, Path], Sequence[Path]] = {}
         for path in walk(root, None):
             if (key := _key(path.name)) in wanted and path.suffix.lower() in IMAGE_SUFFIXES:
                 self._paths[key].append(path)
+                self._in_folder[_key(path.parent.name), key].append(path)
 
     def find(self, name: str, labels: Path) -> Sequence[Path]:
         """Return the files that fit best: by the folders in the name, those that share words or folders with the JSON.
 
         None: it is not there. Several: it cannot be told which it is.
         """
+        if (name, labels) not in self._found:
+            self._found[name, labels] = self._best(name, labels)
+        return self._found[name, labels]
+
+    def beside(self, name: str, labels: Path) -> Sequence[Path]:
+        """Return the file of exactly this name in the folder of ``labels``, if it is there."""
+        path = labels.parent / name
+        return [path] if path in self._in_folder.get((_key(labels.parent.name), _key(name)), []) else []
+
+    def _best(self, name: str, labels: Path) -> Sequence[Path]:
         parts = [_key(part) for part in _parts(name)]
         paths = self._paths.get(parts[-1], [])
         if len(paths) < 2:
             return paths
+        if len(parts) > 1:  # one in the folder that the name states beats all others, which may be very many
+            paths = self._in_folder.get((parts[-2], parts[-1]), paths)
         scores = [self._score(path, parts, name, labels) for path in paths]
         return [path for path, score in zip(paths, scores, strict=True) if score == max(scores)]
 

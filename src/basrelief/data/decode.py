@@ -7,7 +7,9 @@ maps rarely carry one).
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ NETPBM_SUFFIXES = frozenset({".pbm", ".pgm", ".ppm", ".pnm"})
 IMAGE_SUFFIXES = LOSSY_SUFFIXES | TIFF_SUFFIXES | NETPBM_SUFFIXES | {".png", ".bmp", ".dib", ".gif", ".tga", ".jp2"}
 
 GREY_TOLERANCE = 24  # channels of a lossy file this near to each other are one grey channel with noise
+_PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 274  # the EXIF and TIFF tag
 _ALPHA = 2  # in TIFF's tag of further channels; others are no transparency, or are applied already
 
@@ -49,9 +52,9 @@ def read_image(path: File) -> np.ndarray:
         if path.suffix.lower() in ARRAY_SUFFIXES:
             array: np.ndarray | None = read_array(path)
         else:
-            array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else _read_wide_png(path)
+            array = _read_tiff(path) if _is_tiff(path) else _read_wide_png(path)
         if array is None:
-            with Image.open(open_file(path)) as picture:
+            with Image.open(_checked(path)) as picture:
                 array = _pillow_colours(picture, path)
         return _to_bytes(array, path)
 
@@ -118,7 +121,7 @@ def palette_of(path: File) -> tuple[tuple[int, int, int], ...] | None:
             with Image.open(open_file(path)) as picture:
                 return None if picture.mode not in ("P", "PA") else _colour_palette(picture)
         except UnidentifiedImageError:
-            if path.suffix.lower() in TIFF_SUFFIXES:
+            if _is_tiff(path):
                 return None
             raise
 
@@ -137,20 +140,23 @@ def image_size(path: File) -> tuple[int, int]:
                 turned = picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
                 return (width, height) if turned else (height, width)
         except UnidentifiedImageError:
-            if path.suffix.lower() not in TIFF_SUFFIXES:
+            if not _is_tiff(path):
                 raise
         with tifffile.TiffFile(
             open_file(path)
         ) as tiff:  # kinds of TIFF that Pillow does not know, such as 64-bit floats
             page: Any = tiff.pages[0]
-            return int(page.imagelength), int(page.imagewidth)
+            size = (int(page.imagelength), int(page.imagewidth))
+            check_pixels(size[0] * size[1], path)
+            tag = page.tags.get(_ORIENTATION)
+            return size[::-1] if tag is not None and tag.value in (5, 6, 7, 8) else size
 
 
 def highest_in_16_bits(path: File) -> int | None:
     """Return the highest stored value of a 16-bit grey or TIFF image, None for files of another width."""
     with decoding(path, "an image"):
         array = None
-        if path.suffix.lower() in TIFF_SUFFIXES:
+        if _is_tiff(path):
             array = _read_tiff(path)
         elif _png_head(path)[0] == 16:
             with Image.open(open_file(path)) as picture:
@@ -165,9 +171,9 @@ def _read_stored(path: File, colours: bool) -> np.ndarray:
         assert array is not None
         coloured = array.ndim == 3 and array.shape[-1] == 3 and array.shape[0] != 1
         return array if coloured else one_plane(array, path)
-    array = _read_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else _read_wide_png(path)
+    array = _read_tiff(path) if _is_tiff(path) else _read_wide_png(path)
     if array is None:
-        with Image.open(open_file(path)) as picture:
+        with Image.open(_checked(path)) as picture:
             array = _pillow_stored(picture, path, colours)
     return array
 
@@ -225,7 +231,7 @@ def _read_tiff(path: File) -> np.ndarray | None:
                 return None
             if name == "RGB" and page.bitspersample == 8:
                 return None
-            check_pixels(int(page.imagelength) * int(page.imagewidth), path)
+            check_pixels(max(int(page.imagelength) * int(page.imagewidth), int(page.size) // 4), path)
             array = np.asarray(page.asarray())
             if page.extrasamples and int(page.extrasamples[0]) != _ALPHA and page.samplesperpixel in (2, 4):
                 array = array[..., :-1] if array.shape[-1] == page.samplesperpixel else array[:-1]
@@ -247,6 +253,10 @@ def _read_tiff(path: File) -> np.ndarray | None:
     if name == "MINISWHITE" and array.dtype.kind == "u":
         array = np.iinfo(array.dtype).max - array
     return _turn(array, int(tag.value) if tag is not None else 1)
+
+
+def _is_tiff(path: File) -> bool:
+    return first_bytes(path, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -349,7 +359,7 @@ def _read_wide_png(path: File) -> np.ndarray | None:
     bits, kind = _png_head(path)
     if bits != 16 or kind not in (2, 4, 6):
         return None
-    with Image.open(open_file(path)) as picture:
+    with Image.open(_checked(path)) as picture:
         if kind == 4:  # two numbers of 16 bits are four of 8
             parts: np.ndarray = _unpacked(picture, path, "RGBA").astype(np.uint16)
             grey: np.ndarray = parts[..., ::2] << 8 | parts[..., 1::2]
@@ -367,10 +377,34 @@ def _unpacked(picture: Image.Image, path: File, layout: str) -> np.ndarray:
     return np.asarray(_loaded(picture, path))
 
 
+def _checked(path: File) -> Path | BytesIO:
+    """Return what Pillow opens; a PNG file is read here and its checksums compared, which Pillow does for few."""
+    if not first_bytes(path, 8).startswith(_PNG):
+        return open_file(path)
+    data = path.data if isinstance(path, Blob) else path.read_bytes()
+    at = len(_PNG)
+    while at + 12 <= len(data):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind == b"IEND":
+            break
+        end = at + 8 + size
+        matters = kind[:1].isupper() or kind in (b"tRNS", b"eXIf")
+        if (
+            matters
+            and len(data) >= end + 4
+            and int.from_bytes(data[end : end + 4], "big") != zlib.crc32(data[at + 4 : end])
+        ):
+            raise FileError(
+                str(path), f"is damaged: the checksum of its part {kind!a} does not fit", "Copy the file again"
+            )
+        at = end + 4
+    return BytesIO(data)
+
+
 def _png_head(path: File) -> tuple[int, int]:
     """Return the bits a channel of a PNG file and its kind of colour, 0 and 0 for other files."""
     head = first_bytes(path, 26)
-    return (head[24], head[25]) if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) == 26 else (0, 0)
+    return (head[24], head[25]) if head.startswith(_PNG) and len(head) == 26 else (0, 0)
 
 
 def is_lossy(path: File) -> bool:

@@ -1,11 +1,13 @@
 """The format ``labelme``: a JSON file for each image, with its outlines, as LabelMe writes it.
 
-Polygons, rectangles and circles are drawn, polygons even-odd; shapes of one label and group are one instance. Shapes
-labelled ``__ignore__`` are unknown pixels, ``_background_`` is background. Lines and points mark nothing.
+Polygons, rectangles, circles and masks (a PNG in base64, whose place is its box) are drawn, polygons even-odd; shapes
+of one label and group are one instance. Shapes labelled ``__ignore__`` are unknown pixels, ``_background_`` is
+background. Lines and points mark nothing.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections import defaultdict
@@ -16,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from basrelief.data.coco_files import ImageFinder, walk
-from basrelief.data.decode import FileError, image_size
+from basrelief.data.coco_files import ImageFinder, name_below, walk
+from basrelief.data.decode import Blob, FileError, image_size, read_mask_values
 from basrelief.data.folder import detect_folder
-from basrelief.data.folder_layout import SPLIT_NAMES, composed, writable
-from basrelief.data.instance_masks import fill_even_odd
+from basrelief.data.folder_layout import writable
+from basrelief.data.instance_masks import draw, fill_even_odd
 from basrelief.data.instance_source import Findings, add_without_outline, source_of
-from basrelief.data.instances import Category, Instance, Picture, Planes, choose_planes
-from basrelief.data.outlines import ShapeError, check_polygon, extent
+from basrelief.data.instances import Category, Instance, Picture, Planes, Runs, choose_planes
+from basrelief.data.outlines import ShapeError, check_polygon, extent, extent_of_runs, runs_of
 from basrelief.data.source import DataOptions, Fault, Source
 from basrelief.errors import DataError
 
@@ -73,11 +75,8 @@ def read_labelme(location: str, options: DataOptions) -> Source:
     finder = ImageFinder(root, (content["imagePath"] for _, content in documents))
     pictures: list[Picture] = []
     for path, content in documents:
-        images = finder.find(content["imagePath"], path)
-        parts = path.relative_to(root).with_suffix("").parts
-        split = next((SPLIT_NAMES[part.lower()] for part in parts[:-1] if part.lower() in SPLIT_NAMES), None)
-        kept = [part for part in parts[:-1] if part.lower() not in SPLIT_NAMES] if split else parts[:-1]
-        name = composed("/".join([*([split] if split else []), *kept, parts[-1]]))
+        images = finder.beside(content["imagePath"], path) or finder.find(content["imagePath"], path)
+        name, split = name_below(root, path)
         if len(images) != 1:
             problem = f"names the image {content['imagePath']!r}, of which there are {len(images)} below {root}"
             found.faults.append(Fault(str(path), problem, "Put the image beside its JSON file, once"))
@@ -96,7 +95,8 @@ def _read(path: Path, found: Findings) -> dict[str, Any] | None:
         shapes = content["shapes"]
         named = isinstance(content["imagePath"], str) and content["imagePath"].strip("\\/. \0")
         if named and isinstance(shapes, list) and all(isinstance(shape, dict) for shape in shapes):
-            return {**content, "imagePath": writable(content["imagePath"])}
+            kept = {key: content.get(key) for key in ("shapes", "imageHeight", "imageWidth")}  # not the image itself
+            return {**kept, "imagePath": writable(content["imagePath"])}
     except (KeyError, TypeError):
         pass
     except (OSError, ValueError, RecursionError, MemoryError) as error:
@@ -119,22 +119,53 @@ def _add_instances(picture: Picture, content: Mapping[str, Any], planes: Planes,
     if all(isinstance(side, int) and 1 <= side < 2**31 for side in stated):
         picture.size = stated  # type: ignore[assignment]
     found.images_with.update({_label(shape) for shape in content["shapes"]} - {BACKGROUND, IGNORED})
-    groups: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[np.ndarray | Runs]] = defaultdict(list)
     assert picture.size is not None
     for number, shape in enumerate(content["shapes"], start=1):
         label = _label(shape)
         if label == BACKGROUND or (label != IGNORED and label not in planes.of):
             continue
         try:
-            polygon = check_polygon(_points(shape), picture.size)
+            if shape.get("shape_type") == "mask":
+                part: np.ndarray | Runs = _pixels(shape, picture.size)
+            else:
+                part = check_polygon(_points(shape), picture.size)
         except ShapeError as error:
             add_without_outline(picture, Instance(label), error, f"shape {number}", found)
             continue
         group = shape.get("group_id")
-        groups[label, f"shape {number}" if group is None else f"group {group}"].append(polygon)
-    for (label, _), polygons in groups.items():
-        instance = Instance(label, tuple(polygons), box=extent(polygons), crowd=label == IGNORED)
+        groups[label, f"shape {number}" if group is None else f"group {group}"].append(part)
+    for (label, _), parts in groups.items():
+        crowd = label == IGNORED
+        polygons = [part for part in parts if not isinstance(part, Runs)]
+        if len(polygons) == len(parts):
+            instance = Instance(label, tuple(polygons), box=extent(polygons), crowd=crowd)
+        else:
+            drawn = [
+                draw(Instance(label, runs=part), picture.size, fill_even_odd)
+                for part in parts
+                if isinstance(part, Runs)
+            ]
+            runs = runs_of(np.logical_or.reduce([fill_even_odd(polygons, picture.size), *drawn]))
+            instance = Instance(label, runs=runs, box=extent_of_runs(runs), crowd=crowd)
         picture.instances.append(instance)
+
+
+def _pixels(shape: Mapping[str, Any], size: tuple[int, int]) -> Runs:
+    """Return a shape of the kind "mask": a picture as PNG in base64, whose top left is its first point."""
+    try:
+        left, top = (int(value) for value in shape["points"][0])
+        marked = read_mask_values(Blob("mask", base64.b64decode(shape["mask"], validate=True))) > 0
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, FileError):
+        raise ShapeError("have a mask that is no PNG in base64, with the points of its box") from None
+    height, width = marked.shape[:2]
+    if marked.ndim != 2 or left < 0 or top < 0 or left + width > size[1] or top + height > size[0]:
+        raise ShapeError("reaches out of the image with a mask", misplaced=True)
+    pixels = np.zeros(size, bool)
+    pixels[top : top + height, left : left + width] = marked
+    if not pixels.any():
+        raise ShapeError("have an empty mask", nothing=True)
+    return runs_of(pixels)
 
 
 def _points(shape: Mapping[str, Any]) -> list[float]:

@@ -5,7 +5,8 @@
     image,background,mask,depth,valid,group,split
     photos/1.jpg,empty.jpg,masks/1.png,,,room-1,train
 
-Only ``image`` has to be there; a blank cell means that there is none. Paths start at the manifest's folder. ``valid``
+Only ``image`` has to be there; a blank cell means that there is none. Paths start at the manifest's folder; absolute
+ones, and such with ``..``, are followed, since whoever writes a manifest can read what it names. ``valid``
 is a picture of the image's size, bright where mask and depth are known. Samples with the same ``group`` stay in one
 split. A sample's id is its image's path without suffix.
 """

@@ -13,6 +13,7 @@ from basrelief.errors import DataError, suggest
 COLUMNS = ("image", "background", "mask", "depth", "valid", "group", "split")
 TEXT_SUFFIXES = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+MAX_LINES = 20_000_000
 _HEAD = 1 << 16  # bytes in which a line of column names ends
 
 
@@ -51,6 +52,11 @@ def read_table(path: Path) -> Table:
     expected = f"a {'Parquet' if parquet else 'CSV or TSV'} file with the column image was expected"
     try:
         with path.open("rb") as file:  # polars knows no names that are not UTF-8
+            if (
+                parquet and pl.scan_parquet(file).select(pl.len()).collect().item() > MAX_LINES
+            ):  # a few bytes can say so
+                raise DataError(f"{path} claims more than {MAX_LINES:,} lines, the limit. Divide it.")
+            file.seek(0)
             frame = pl.read_parquet(file) if parquet else _read_text(path, file)
     # A damaged Parquet file makes polars panic, which is no Exception.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError) as error:
@@ -71,7 +77,10 @@ def read_table(path: Path) -> Table:
     nested = [name for name, column in known.items() if frame.schema[column].is_nested()]
     if nested:
         raise DataError(f"{path}: the column {nested[0]} holds {frame.schema[known[nested[0]]]}; text was expected.")
-    frame = frame.select(pl.col(column).cast(pl.String).alias(name) for name, column in known.items())
+    try:
+        frame = frame.select(pl.col(column).cast(pl.String).alias(name) for name, column in known.items())
+    except pl.exceptions.PolarsError:
+        raise DataError(f"{path} holds what cannot be written as text. {expected.capitalize()}.") from None
     lines = []
     for number, row in enumerate(frame.iter_rows(named=True), start=1):
         place = f"row {number}" if parquet else f"line {number + 1}"
@@ -87,7 +96,7 @@ def _read_text(path: Path, file: BinaryIO) -> pl.DataFrame:
     file.seek(0)
     if not head.strip():
         raise pl.exceptions.NoDataError("it is empty")
-    first = head.decode("utf-8-sig", errors="replace").lstrip("\r\n").splitlines()[0]
+    first = head.decode("utf-8-sig", errors="replace").lstrip("\r\n").partition("\n")[0].rstrip("\r")
     usual = TEXT_SUFFIXES.get(path.suffix.lower(), ",")
     names = {mark: [name.strip(' "').lower() for name in first.split(mark)] for mark in (usual, ",", ";", "\t")}
     separator = next((mark for mark, found in names.items() if "image" in found), usual)

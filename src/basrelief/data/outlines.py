@@ -151,6 +151,14 @@ def _uncompress(text: str) -> np.ndarray | None:
     return numbers.astype(np.float64)
 
 
+def runs_of(pixels: np.ndarray) -> Runs:
+    """Return the pixels of a mask, bool (H, W), as runs."""
+    flat = pixels.T.ravel()
+    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    lengths = np.diff(np.concatenate([[0], ends, [flat.size]]))
+    return Runs((pixels.shape[0], pixels.shape[1]), np.concatenate([[0], lengths]) if flat[0] else lengths)
+
+
 def extent_of_runs(runs: Runs) -> Box:
     """Return the box around the ones, without drawing them."""
     height = runs.size[0]

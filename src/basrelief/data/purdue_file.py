@@ -19,6 +19,9 @@ from basrelief.data.source import Fault
 SIDE = 64
 PLANES = 5
 _PIXELS = SIDE * SIDE
+_LEAST = _PIXELS + PLANES * _PIXELS  # bytes of a sample, even if its channels were one list
+_FEW = 100  # samples that do no harm
+_MOST_BOXES = 1000  # of a sample; five figures are usual
 _EXPECTED = "[R, G, B, mask, boxes] was expected"
 _GET_AGAIN = "Get or generate the file again"
 
@@ -53,9 +56,12 @@ def read_shapes_file(file: Path) -> ShapesFile:
     FileError
         If it is damaged, or holds anything but plain data of this layout. A wrong sample is a fault of that sample.
     """
-    dataset, values = _unpickle(file)
+    dataset, values, size = _unpickle(file)
     keys, samples = _samples(file, dataset)
     count = len(samples)
+    if count > _FEW and count * _LEAST > size:  # a pickle can name one object a million times
+        problem = f"claims {count:,} samples in {size:,} bytes, though each has at least {_LEAST:,}"
+        raise FileError(str(file), problem, _GET_AGAIN)
     found = ShapesFile(
         values, keys, np.zeros((count, 3, SIDE, SIDE), np.uint8), np.zeros((count, PLANES * _PIXELS // 8), np.uint8),
         [()] * count, {}, [],
@@ -88,13 +94,15 @@ def read_shapes_file(file: Path) -> ShapesFile:
     return found
 
 
-def _unpickle(file: Path) -> tuple[Any, dict[str, int]]:
+def _unpickle(file: Path) -> tuple[Any, dict[str, int], int]:
+    """Return the dataset, the label map, and how many bytes both took."""
     try:
         if file.stat().st_size == 0:
             raise FileError(str(file), "is empty (zero bytes)", "Copy the file again")
         with gzip.open(file) as stream:
             whole = read_plain_pickle(stream)  # type: ignore[arg-type]
             stream.read(1)  # has the checksum compared, where this is the end
+            size = stream.tell()
     except PickleRefused as error:
         remedy = "Use PurdueShapes5MultiObject as published, or what basrelief generate purdue-shapes writes"
         raise FileError(str(file), str(error), remedy) from None
@@ -112,7 +120,7 @@ def _unpickle(file: Path) -> tuple[Any, dict[str, int]]:
     parts = whole.to_list() if type(whole) is PlainList else whole
     if not isinstance(parts, tuple | list) or len(parts) != 2 or type(parts[1]) is not dict:
         raise FileError(str(file), "holds no pair (dataset, label_map)", _GET_AGAIN)
-    return parts[0], _label_map(file, parts[1])
+    return parts[0], _label_map(file, parts[1]), size
 
 
 def _label_map(file: Path, found: dict[Any, Any]) -> dict[str, int]:
@@ -179,6 +187,8 @@ def _boxes(found: Any, values: Mapping[str, int]) -> Iterator[tuple[str, Box]]:
     for key, listed in found.items():
         if key not in names or type(listed) is not PlainList:
             raise _SampleError("has boxes that are not listed by mask value")
+        if len(listed) > _MOST_BOXES:
+            raise _SampleError(f"has {len(listed):,} boxes of one kind; {_MOST_BOXES:,} is the limit")
         for corners in listed.to_list():
             box = corners.to_list() if type(corners) is PlainList else corners
             if not isinstance(box, list | tuple) or len(box) != 4 or not all(type(side) is int for side in box):

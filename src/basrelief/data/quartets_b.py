@@ -95,6 +95,11 @@ def _files(root: Path) -> dict[str, list[Path]]:
             if plain_name(folder.name) == plain_name(name):
                 wanted = IMAGE_SUFFIXES | (ARRAY_SUFFIXES if plane == "depth" else frozenset())
                 here = [path for path in scan(folder)[1] if path.suffix.lower() in wanted]
+                if here and plane in files:
+                    raise DataError(
+                        f"{root} has two folders that could be {name}/: {files[plane][0].parent.name}/ and "
+                        f"{folder.name}/. Expected one; move the other away."
+                    )
                 if here:
                     files[plane] = sorted(here, key=lambda path: (natural(path.stem), path.name))
     return files

@@ -16,14 +16,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from basrelief.data.coco_files import walk
+from basrelief.data.coco_files import name_below, walk
 from basrelief.data.decode import IMAGE_SUFFIXES, FileError, image_size
 from basrelief.data.folder import detect_folder
-from basrelief.data.folder_layout import SPLIT_NAMES, composed
+from basrelief.data.folder_layout import SPLIT_NAMES, writable
 from basrelief.data.instance_masks import fill_even_odd
 from basrelief.data.instance_source import Findings, add_without_outline, source_of
 from basrelief.data.instances import Category, Instance, Picture, Planes, choose_planes
-from basrelief.data.outlines import ShapeError, check_polygon, extent
+from basrelief.data.outlines import ShapeError, check_polygon, extent, read_box
 from basrelief.data.source import DataOptions, Fault, Source
 from basrelief.errors import DataError
 
@@ -66,18 +66,17 @@ def read_yolo(location: str, options: DataOptions) -> Source:
     root = Path(location)
     if not root.is_dir():
         raise DataError(f"{location} is no folder. Expected images/ and labels/ with a text file for each image.")
-    images = [path for path in walk(root, None) if path.suffix.lower() in IMAGE_SUFFIXES and _labels(path, root)]
+    images = [path for path in walk(root, None) if path.suffix.lower() in IMAGE_SUFFIXES]
     found = Findings()
     names = _read_names(root, found)
     parsed: list[tuple[Picture, list[tuple[int, str]]]] = []
     for path in images:
         labels = _labels(path, root)
         if labels is not None and (lines := _lines(labels)):
-            place = path.relative_to(root)
-            parts = [part for part in place.with_suffix("").parts if part != "images"]
-            split = next((SPLIT_NAMES[part.lower()] for part in parts[:-1] if part.lower() in SPLIT_NAMES), None)
-            kept = [split, *(p for p in parts if p.lower() not in SPLIT_NAMES or p is parts[-1])] if split else parts
-            parsed.append((Picture(composed("/".join(str(part) for part in kept)), path, labels, split=split), lines))
+            name, split = name_below(root, path, left_out="images")
+            parsed.append((Picture(name, path, labels, split=split), lines))
+    if parsed and (without := len(images) - len(parsed)):
+        found.notes.append(f"{without} image(s) without a label file, or with an empty one, are left out.")
     if not parsed:
         raise DataError(
             f"{location} has no labels for its images ({len(images)} looked at). Expected a text file of the image's "
@@ -142,10 +141,19 @@ def _read_names(root: Path, found: Findings) -> dict[Category, str]:
         if content.get("kpt_shape"):
             raise DataError(f"{path} describes key points, not outlines. Masks need the labels for segmentation.")
         names = content["names"]
-        listed = names.items() if isinstance(names, dict) else enumerate(names)
+        listed = dict(names.items() if isinstance(names, dict) else enumerate(names))
+        if not all(_is_number(number) and isinstance(name, str | int | float) for number, name in listed.items()):
+            raise DataError(
+                f"{path}: its names are no list of names, nor names by number. Expected lines such as 0: cat; correct "
+                "it, or remove it."
+            )
         found.notes.append(f"Names of categories: {path.name}.")
-        return {number: str(name) for number, name in listed if isinstance(number, int)}
+        return {int(number): writable(str(name)) for number, name in listed.items()}
     return {}
+
+
+def _is_number(key: Any) -> bool:
+    return (isinstance(key, int) and key >= 0) or (isinstance(key, str) and key.isascii() and key.isdigit())
 
 
 def _add_instances(
@@ -179,9 +187,9 @@ def _add_instances(
         points = [value * (height if i % 2 else width) for i, value in enumerate(row[1:])]
         if len(points) == 4:
             x, y, wide, high = points
-            box = (x - wide / 2, y - high / 2, wide, high)
-            boxed = Instance(category, box=box)
-            add_without_outline(picture, boxed, ShapeError("are boxes"), f"line {number}", found)
+            box = read_box([x - wide / 2, y - high / 2, wide, high], (height, width))
+            why = ShapeError("are boxes" if box else "are boxes without area in their image", nothing=box is None)
+            add_without_outline(picture, Instance(category, box=box), why, f"line {number}", found)
             continue
         try:
             polygon = check_polygon(points, (height, width))
