@@ -46,7 +46,11 @@ class MissingExtraError(BasreliefError):
     """A command needs a package that belongs to an extra which is not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f'{purpose} needs the package {package!r}: pip install "basrelief[{extra}]"')
+        super().__init__(package, extra, purpose)  # all three in args, so that it crosses processes
+
+    def __str__(self) -> str:
+        package, extra, purpose = self.args
+        return f'{purpose} needs the package {package!r}: pip install "basrelief[{extra}]"'
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -382,3 +382,8 @@ def test_file_errors_cross_processes():
     error = pickle.loads(pickle.dumps(FileError("a.png", "is broken", "Mend it")))
     assert str(error) == "a.png: is broken. Mend it."
     assert error.fault.remedy == "Mend it"
+
+
+def test_the_size_of_a_turned_64_bit_tiff_is_the_one_it_is_read_with(tmp_path):
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((4, 6)), extratags=[(274, "H", 1, 6, True)])
+    assert image_size(tmp_path / "x.tif") == read_depth(tmp_path / "x.tif").shape == (6, 4)

@@ -145,8 +145,9 @@ def test_exr_without_the_package_names_the_extra(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "OpenEXR", None)
     (tmp_path / "x.exr").write_bytes(b"\x76\x2f\x31\x01\x02\0\0\0")
     for read in (read_depth, image_size):
-        with pytest.raises(MissingExtraError, match=r"OpenEXR.*basrelief\[exr\]"):
+        with pytest.raises(MissingExtraError, match=r"OpenEXR.*basrelief\[exr\]") as caught:
             read(tmp_path / "x.exr")
+        assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 ROWS = np.arange(12, dtype=np.float32).reshape(3, 4)

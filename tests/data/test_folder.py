@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from basrelief.data import open_source
 from basrelief.data.folder import detect_folder, read_folder
 from basrelief.data.source import DataOptions
 from basrelief.errors import DataError, UsageError
+from support import write_folder
 
 RNG = np.random.default_rng(0)
 
@@ -461,3 +463,33 @@ def test_detection_leaves_other_folders_alone(tmp_path):
     (tmp_path / "annotations" / "x.json").write_text("{}")
     assert not detect_folder(tmp_path)
     assert not detect_folder(tmp_path / "nothing")
+
+
+def test_a_second_folder_of_images_is_left_alone_and_named(tmp_path):
+    root = write_folder(tmp_path, 4)
+    (root / "rgb").mkdir()
+    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(root / "rgb" / "00.png")
+    assert "Images are taken from images/; rgb/ left alone." in open_source(str(root)).notes
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    root = write_folder(tmp_path, 4)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", refuse)
+    with pytest.raises(DataError, match=r"cannot be read: Permission denied.*permissions"):
+        open_source(str(root))
+
+
+def test_images_in_the_root_beside_a_folder_of_masks(tmp_path):
+    root = write_folder(tmp_path, 4)
+    for path in (root / "images").iterdir():
+        path.rename(root / path.name)
+    (root / "images").rmdir()
+    (root / "others").mkdir()
+    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(root / "others" / "00.png")
+    source = open_source(str(root))
+    assert [entry.id for entry in source.entries] == ["00", "01", "02", "03"]
+    assert source.load(source.entries[0]).mask.any()

@@ -305,3 +305,27 @@ def test_valid_of_another_size_or_in_colour_is_a_fault(root: Path, shape: tuple[
     with pytest.raises(FileError, match=r"v\.png.*(16 × 12|holds colours)"):
         source.load(source.entries[0])
     assert inspect_source(source).usable == 5
+
+
+def test_a_parquet_file_that_claims_very_many_lines_is_refused_unread(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pl.DataFrame({"image": ["images/00.png"] * 5000}).write_parquet(root / "all.parquet")
+    monkeypatch.setattr("basrelief.data.manifest_table.MAX_LINES", 4999)
+    with pytest.raises(DataError, match=r"all\.parquet claims more than 4,999 lines"):
+        open_source(str(root / "all.parquet"))
+
+
+def test_cells_of_bytes_are_refused(root: Path) -> None:
+    pl.DataFrame({"image": [b"\xff\xfe"], "mask": ["masks/00.png"]}).write_parquet(root / "all.parquet")
+    with pytest.raises(DataError, match=r"all\.parquet"):
+        open_source(str(root / "all.parquet"))
+
+
+def test_paths_may_leave_the_folder_and_be_absolute(root: Path) -> None:
+    """Whoever writes a manifest can read what it names; nothing is written there."""
+    (root / "deep").mkdir()
+    lines = [f"../images/{i:02d}.png,{root}/masks/{i:02d}.png\n" for i in range(4)]
+    (root / "deep" / "all.csv").write_text("image,mask\n" + "".join(lines))
+    source = open_source(str(root / "deep" / "all.csv"))
+    assert all(source.load(entry).mask is not None for entry in source.entries)

@@ -269,3 +269,12 @@ def test_sixteen_bit_png_depth_is_read_from_archives_in_full(tmp_path: Path) -> 
     depth = source.load(source.entries[0]).depth
     assert depth is not None
     assert depth.max() == pytest.approx(1.5)
+
+
+def test_entries_share_what_is_equal_in_them_and_name_their_foreground(tmp_path: Path) -> None:
+    """Four hundred thousand entries with a table of paths each took more than a gigabyte."""
+    source = open_source(str(write_quartets_c(tmp_path, make_quartets(backgrounds=2, each=4), parts=1)))
+    assert len({id(entry.planes) for entry in source.entries}) == 2
+    assert len({id(entry.group) for entry in source.entries}) == 2
+    assert {entry.foreground for entry in source.entries} == {"fg-1"}
+    assert all(entry.planes["image"].name == "data_part1.zip" for entry in source.entries)

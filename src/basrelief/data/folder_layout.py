@@ -103,12 +103,11 @@ def find_layout(root: Path) -> Layout:
         return Layout(root, planes, passed_over)
     if len(folders) == 1 and not files and not planes:
         return find_layout(folders[0])  # an archive's one folder
-    if planes.keys() <= {"background"}:  # backgrounds may lie in a folder, and all else be told apart by name
-        named = [folder for folder in folders if folder.name in planes.get("background", {})]
-        passed_over.clear()
-        flat = _flat(root, passed_over, [folder for folder in folders if folder not in named], files)
-        if "image" in flat or not planes:
-            return Layout(root, {**flat, **planes}, passed_over)
+    # Backgrounds may lie in a folder, and all else be told apart by name; or images in the root, beside the others.
+    rest = [folder for folder in folders if folder.name not in planes.get("background", {})]
+    flat = _flat(root, passed_over, rest if planes.keys() <= {"background"} else [], files)
+    if "image" in flat or not planes:
+        return Layout(root, {**flat, **planes}, passed_over)
     return Layout(root, planes, passed_over)
 
 
