@@ -7,6 +7,7 @@ maps rarely carry one).
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -32,6 +33,9 @@ IMAGE_SUFFIXES = LOSSY_SUFFIXES | TIFF_SUFFIXES | NETPBM_SUFFIXES | {".png", ".b
 
 GREY_TOLERANCE = 24  # channels of a lossy file this near to each other are one grey channel with noise
 _PNG = b"\x89PNG\r\n\x1a\n"
+_HEAD = 26  # bytes that say what a PNG file holds
+_WHOLE = 1 << 28  # bytes; larger files are not read as a whole before they are decoded
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ORIENTATION = 274  # the EXIF and TIFF tag
 _ALPHA = 2  # in TIFF's tag of further channels; others are no transparency, or are applied already
 
@@ -52,9 +56,9 @@ def read_image(path: File) -> np.ndarray:
         if path.suffix.lower() in ARRAY_SUFFIXES:
             array: np.ndarray | None = read_array(path)
         else:
-            array = _read_tiff(path) if _is_tiff(path) else _read_wide_png(path)
+            array, source = _beyond_pillow(path)
         if array is None:
-            with Image.open(_checked(path)) as picture:
+            with Image.open(source) as picture:
                 array = _pillow_colours(picture, path)
         return _to_bytes(array, path)
 
@@ -158,10 +162,18 @@ def highest_in_16_bits(path: File) -> int | None:
         array = None
         if _is_tiff(path):
             array = _read_tiff(path)
-        elif _png_head(path)[0] == 16:
+        elif _has_16_bits(path):
             with Image.open(open_file(path)) as picture:
                 array = np.asarray(picture) if picture.mode.startswith("I") else None
         return int(array.max()) if array is not None and array.dtype == np.uint16 else None
+
+
+def is_lossy(path: File) -> bool:
+    """Return whether a file was saved with loss, as its first bytes say, whatever its name."""
+    head = first_bytes(path, 4096)
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return b"VP8L" not in head
+    return head.startswith(b"\xff\xd8\xff") or head[4:12] in (b"ftypavif", b"ftypavis")
 
 
 def _read_stored(path: File, colours: bool) -> np.ndarray:
@@ -171,9 +183,9 @@ def _read_stored(path: File, colours: bool) -> np.ndarray:
         assert array is not None
         coloured = array.ndim == 3 and array.shape[-1] == 3 and array.shape[0] != 1
         return array if coloured else one_plane(array, path)
-    array = _read_tiff(path) if _is_tiff(path) else _read_wide_png(path)
+    array, source = _beyond_pillow(path)
     if array is None:
-        with Image.open(_checked(path)) as picture:
+        with Image.open(source) as picture:
             array = _pillow_stored(picture, path, colours)
     return array
 
@@ -256,7 +268,7 @@ def _read_tiff(path: File) -> np.ndarray | None:
 
 
 def _is_tiff(path: File) -> bool:
-    return first_bytes(path, 4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    return first_bytes(path, 4) in _TIFF
 
 
 def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
@@ -351,23 +363,40 @@ def _to_bytes(array: np.ndarray, path: File) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _read_wide_png(path: File) -> np.ndarray | None:
-    """Return a PNG file of 16-bit colour, or grey with alpha, at its full width; None for any other file.
+def _beyond_pillow(path: File) -> tuple[np.ndarray | None, Path | BytesIO]:
+    """Return a file's content where Pillow would lose some of it, else None; and what Pillow is to open."""
+    if isinstance(path, Blob):
+        data, whole = path.data, True
+    else:
+        with path.open("rb", buffering=0) as file:  # opened once, since a small picture decodes in the time of a few
+            data = file.read(_HEAD)
+            whole = data[:4] not in _TIFF and os.fstat(file.fileno()).st_size < _WHOLE
+            if whole:
+                data += file.readall()
+    if data[:4] in _TIFF:
+        return _read_tiff(path), open_file(path)
+    if not whole:
+        return None, open_file(path)
+    if not data.startswith(_PNG) or len(data) < _HEAD:
+        return None, BytesIO(data)
+    _check_sums(data, path)
+    bits, kind = data[24], data[25]
+    return _read_wide_png(data, kind, path) if bits == 16 and kind in (2, 4, 6) else None, BytesIO(data)
+
+
+def _read_wide_png(data: bytes, kind: int, path: File) -> np.ndarray:
+    """Return 16-bit colour, or grey with alpha (kind 4), at its full width.
 
     Pillow keeps the high byte of each number. It is asked a second time for the low ones, by their places.
     """
-    bits, kind = _png_head(path)
-    if bits != 16 or kind not in (2, 4, 6):
-        return None
-    with Image.open(_checked(path)) as picture:
+    with Image.open(BytesIO(data)) as picture:
         if kind == 4:  # two numbers of 16 bits are four of 8
             parts: np.ndarray = _unpacked(picture, path, "RGBA").astype(np.uint16)
             grey: np.ndarray = parts[..., ::2] << 8 | parts[..., 1::2]
             return grey
         high = _unpacked(picture, path, f"{picture.mode};16B").astype(np.uint16)
-    with Image.open(open_file(path)) as picture:
-        low: np.ndarray = _unpacked(picture, path, f"{picture.mode};16L")
-    colours: np.ndarray = high << 8 | low
+    with Image.open(BytesIO(data)) as picture:
+        colours: np.ndarray = high << 8 | _unpacked(picture, path, f"{picture.mode};16L")
     return colours
 
 
@@ -377,11 +406,8 @@ def _unpacked(picture: Image.Image, path: File, layout: str) -> np.ndarray:
     return np.asarray(_loaded(picture, path))
 
 
-def _checked(path: File) -> Path | BytesIO:
-    """Return what Pillow opens; a PNG file is read here and its checksums compared, which Pillow does for few."""
-    if not first_bytes(path, 8).startswith(_PNG):
-        return open_file(path)
-    data = path.data if isinstance(path, Blob) else path.read_bytes()
+def _check_sums(data: bytes, path: File) -> None:
+    """Compare the checksums in a PNG file, of which Pillow compares few."""
     at = len(_PNG)
     while at + 12 <= len(data):
         size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
@@ -392,24 +418,14 @@ def _checked(path: File) -> Path | BytesIO:
         if (
             matters
             and len(data) >= end + 4
-            and int.from_bytes(data[end : end + 4], "big") != zlib.crc32(data[at + 4 : end])
+            and int.from_bytes(data[end : end + 4], "big") != zlib.crc32(memoryview(data)[at + 4 : end])
         ):
             raise FileError(
                 str(path), f"is damaged: the checksum of its part {kind!a} does not fit", "Copy the file again"
             )
         at = end + 4
-    return BytesIO(data)
 
 
-def _png_head(path: File) -> tuple[int, int]:
-    """Return the bits a channel of a PNG file and its kind of colour, 0 and 0 for other files."""
+def _has_16_bits(path: File) -> bool:
     head = first_bytes(path, 26)
-    return (head[24], head[25]) if head.startswith(_PNG) and len(head) == 26 else (0, 0)
-
-
-def is_lossy(path: File) -> bool:
-    """Return whether a file was saved with loss, as its first bytes say, whatever its name."""
-    head = first_bytes(path, 4096)
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return b"VP8L" not in head
-    return head.startswith(b"\xff\xd8\xff") or head[4:12] in (b"ftypavif", b"ftypavis")
+    return head.startswith(_PNG) and len(head) == 26 and head[24] == 16
