@@ -16,6 +16,7 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 MODULES = {
     "encoders": ["segmentation_models_pytorch"],
     "coco": ["pycocotools.mask"],
+    "exr": ["OpenEXR"],
     "teacher": ["transformers"],
     "export": ["onnx", "onnxruntime", "onnxscript"],
     "serve": ["gradio"],

@@ -11,6 +11,7 @@ import pytest
 
 from basrelief.batch import Sample
 from basrelief.data import FORMATS, open_source
+from basrelief.data.pack import pack
 from basrelief.data.purdue_write import write_purdue_shapes
 from basrelief.data.source import DataOptions
 from basrelief.errors import BasreliefError
@@ -21,6 +22,9 @@ from support import make_quartets, write_folder, write_quartets_a, write_quartet
 def example(name: str, tmp_path: Path) -> str:
     if name == "scenes":
         return "scenes:6"
+    if name == "store":
+        source = open_source("scenes:6", DataOptions(resolution=(24, 32)))
+        return str(pack(source, source.entries, tmp_path / "store", (24, 32), key="").path)
     if name == "folder":
         return str(write_folder(tmp_path / "data", 6, depths=True))
     if name == "manifest":

@@ -12,6 +12,7 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from basrelief.data.folder_layout import composed
 from basrelief.data.source import DataOptions
 from basrelief.errors import DataError, UsageError
 
@@ -113,7 +114,7 @@ def read_column(path: Path, column: str, ids: Sequence[str]) -> list[str | None]
             reader = csv.DictReader(file)
             if not {"id", column} <= set(reader.fieldnames or ()):
                 raise DataError(f"{path}: expected a CSV file with the columns id and {column} in its first line.")
-            found = {row["id"]: row[column] for row in reader}
+            found = {composed(row["id"] or ""): row[column] for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV file with the columns id and {column} ({error}).") from None
     if not any(name in found for name in ids):
