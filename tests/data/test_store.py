@@ -193,7 +193,7 @@ def test_only_changed_samples_are_decoded_again(tmp_path: Path) -> None:
         decoded.append(entry.id)
         return source.load(entry)
 
-    watched = dataclasses.replace(source, load=load)
+    watched = dataclasses.replace(source, load=load, load_near=None)
     after = pack_all(watched, tmp_path / "store", (20, 28), previous=before)
     assert decoded == ["02"]
     fresh = pack_all(source, tmp_path / "fresh", (20, 28))
@@ -202,7 +202,7 @@ def test_only_changed_samples_are_decoded_again(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".partial-*"))
     rescaled = open_source(str(folder), DataOptions(depth_scale=0.01))
     decoded.clear()
-    pack_all(dataclasses.replace(rescaled, load=load), tmp_path / "rescaled", (20, 28), previous=before)
+    pack_all(dataclasses.replace(rescaled, load=load, load_near=None), tmp_path / "rescaled", (20, 28), previous=before)
     assert len(decoded) == 5, "the same files, read otherwise"
 
 
@@ -214,7 +214,7 @@ def test_a_background_of_many_samples_is_decoded_once(tmp_path: Path) -> None:
         with_background.extend(entry.id for plane in entry.planes if plane == "background")
         return source.load(entry)
 
-    store = pack_all(dataclasses.replace(source, load=load), tmp_path / "store", (24, 32))
+    store = pack_all(dataclasses.replace(source, load=load, load_near=None), tmp_path / "store", (24, 32))
     assert len(with_background) == 2
     whole = resize_sample(source.load(source.entries[4]), (24, 32))
     assert np.array_equal(store.sample(4).background, whole.background)  # type: ignore[arg-type]

@@ -63,6 +63,36 @@ def read_image(path: File) -> np.ndarray:
         return _to_bytes(array, path)
 
 
+def read_image_near(path: File, resolution: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return an image, and its own size; a JPEG file is decoded at a half, a quarter or an eighth where that suffices.
+
+    Half of a JPEG's frequencies give its picture at half the size, in half the time. What comes back is at least 1.5
+    times as high and wide as ``resolution``, so that resizing it still filters.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read as an image.
+    """
+    if path.suffix.lower() not in (".jpg", ".jpeg"):
+        array = read_image(path)
+        return array, (array.shape[0], array.shape[1])
+    with decoding(path, "an image"):
+        stored, source = _beyond_pillow(path)
+        if stored is None:
+            with Image.open(source) as picture:
+                check_pixels(picture.size[0] * picture.size[1], path)
+                width, height = picture.size
+                if picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8):
+                    width, height = height, width
+                    resolution = resolution[::-1]
+                picture.draft(picture.mode, (resolution[1] * 3 // 2, resolution[0] * 3 // 2))
+                array = _pillow_colours(picture, path)
+        else:
+            array, (height, width) = stored, stored.shape[:2]
+        return _to_bytes(array, path), (height, width)
+
+
 def picture_to_bytes(picture: Image.Image) -> np.ndarray:
     """Return an open picture as ``read_image`` returns a file: uint8 (H, W, 3)."""
     name = Path(getattr(picture, "filename", "") or "the picture")
@@ -201,7 +231,7 @@ def _pillow_colours(picture: Image.Image, path: File) -> np.ndarray:
         picture = picture.convert("RGBA")
         black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
         return np.asarray(Image.alpha_composite(black, picture).convert("RGB"))
-    return np.asarray(picture.convert("RGB"))
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _pillow_stored(picture: Image.Image, path: File, colours: bool) -> np.ndarray:
@@ -221,7 +251,8 @@ def _pillow_stored(picture: Image.Image, path: File, colours: bool) -> np.ndarra
 def _loaded(picture: Image.Image, path: File) -> Image.Image:
     check_pixels(picture.size[0] * picture.size[1], path)
     picture.load()
-    return ImageOps.exif_transpose(picture)
+    ImageOps.exif_transpose(picture, in_place=True)
+    return picture
 
 
 def _colour_palette(picture: Image.Image) -> tuple[tuple[int, int, int], ...] | None:

@@ -111,6 +111,7 @@ def read_folder(location: str, options: DataOptions) -> Source:
         entries=tuple(entries),
         targets=tuple(target for target in TARGETS if any(target in entry.planes for entry in entries)),
         load=partial(load_entry, reading),
+        load_near=partial(load_entry, reading),
         classes=mapping.classes if mapping else (),
         background=all("background" in entry.planes for entry in entries),
         depth_unit=unit,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from basrelief.batch import Sample
-from basrelief.data.decode import File, FileError, read_depth, read_image, read_mask_values
+from basrelief.data.decode import File, FileError, read_depth, read_image, read_image_near, read_mask_values
 from basrelief.data.mask_values import MaskMapping, to_planes
 from basrelief.data.source import Entry, Fault
 
@@ -30,18 +30,20 @@ class Reading:
         return repr((mapping, self.depth_scale, self.depth_invalid, self.depth_max))
 
 
-def load_entry(reading: Reading, entry: Entry) -> Sample:
+def load_entry(reading: Reading, entry: Entry, near: tuple[int, int] | None = None) -> Sample:
     """Decode an entry's files and check that they fit together.
+
+    ``near`` is the resolution wanted, as ``Source.load_near`` has it.
 
     Raises
     ------
     FileError
         Naming the file that cannot be used.
     """
-    return load_files(reading, entry.id, entry.planes)
+    return load_files(reading, entry.id, entry.planes, near)
 
 
-def load_files(reading: Reading, name: str, files: Mapping[str, File]) -> Sample:
+def load_files(reading: Reading, name: str, files: Mapping[str, File], near: tuple[int, int] | None = None) -> Sample:
     """Decode the files of the entry called ``name``, which may be in memory, as ``load_entry`` does.
 
     Raises
@@ -51,12 +53,11 @@ def load_files(reading: Reading, name: str, files: Mapping[str, File]) -> Sample
     """
     if fault := reading.broken.get(name):
         raise FileError(fault.file, fault.problem, fault.remedy)
-    image = read_image(files["image"])
-    size = image.shape[:2]
+    image, size = _read_image(files["image"], near)
     background = mask = known = depth = None
     if "background" in files:
-        background = read_image(files["background"])
-        _demand_fit("background", files, background.shape[:2], size)
+        background, own = _read_image(files["background"], near)
+        _demand_fit("background", files, own, size)
     if "mask" in files and reading.mapping is not None:
         values = read_mask_values(files["mask"], colours=reading.mapping.colours)
         _demand_fit("mask", files, values.shape[:2], size)
@@ -67,12 +68,21 @@ def load_files(reading: Reading, name: str, files: Mapping[str, File]) -> Sample
     return Sample(name, image, background, mask, known, depth)
 
 
+def _read_image(path: File, near: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return an image and its own size."""
+    if near is not None:
+        return read_image_near(path, near)
+    image = read_image(path)
+    return image, (image.shape[0], image.shape[1])
+
+
 def _load_depth(reading: Reading, path: File) -> np.ndarray:
     depth = read_depth(path)
     unknown = ~np.isfinite(depth)
     if reading.depth_invalid:
         unknown |= np.isin(depth, np.array(reading.depth_invalid, dtype=np.float32))
-    depth = depth * np.float32(reading.depth_scale)
+    if reading.depth_scale != 1:
+        depth *= np.float32(reading.depth_scale)
     if reading.depth_max is not None:
         with np.errstate(invalid="ignore"):
             unknown |= depth > reading.depth_max
@@ -80,7 +90,8 @@ def _load_depth(reading: Reading, path: File) -> np.ndarray:
         raise FileError(
             str(path), "has no known depth: every value is NaN, infinite or invalid", "Export it again, or remove it"
         )
-    depth[unknown] = np.nan
+    if unknown.any():
+        depth[unknown] = np.nan
     return depth
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def pack(
     DataError
         Listing every broken file, unless ``skip_broken``; or when nothing usable is left.
     """
-    keys = [_sample_key(source, entry, resolution, depth_max) for entry in entries]
+    read = (source.format, source.reading, source.classes, source.targets, source.background, resolution, depth_max)
+    keys = [_sample_key(repr(read), entry) for entry in entries]
     kept = _reusable(previous, keys, resolution)
     if jobs is None:
         jobs = 1 if source.in_memory or len(entries) - len(kept) < FEW else cores()
@@ -213,10 +215,9 @@ def _facts(packing: Packing, index: pl.DataFrame, key: str, fingerprint: str, sk
     )
 
 
-def _sample_key(source: Source, entry: Entry, resolution: tuple[int, int], depth_max: float | None) -> str:
-    """Return a hash of what a sample's rows depend on."""
-    read = (source.format, source.reading, source.classes, source.targets, source.background, resolution, depth_max)
-    digest = hashlib.sha256(repr((*read, entry.id)).encode())
+def _sample_key(read: str, entry: Entry) -> str:
+    """Return a hash of what a sample's rows depend on; ``read`` is what is the same for all."""
+    digest = hashlib.sha256(f"{read} {entry.id}".encode())
     digest.update(_files_of(entry))
     return digest.hexdigest()[:32]
 
@@ -225,7 +226,7 @@ def _files_of(entry: Entry) -> bytes:
     found = []
     for plane, path in sorted(entry.planes.items()):
         try:
-            status = path.stat()
+            status = os.stat(path)  # noqa: PTH116 - half the time of path.stat, for every file there is
         except OSError:  # a dangling link, or a file that just went: packing will name it
             continue
         found.append((plane, path.name, status.st_size, status.st_mtime_ns))

@@ -18,7 +18,7 @@ from basrelief.data.folder_load import size_fault
 from basrelief.data.resize import UNKNOWN_MASK, resize_image, resize_sample
 from basrelief.data.shards import create_rows, write_rows
 from basrelief.data.source import Entry, Source
-from basrelief.data.store import DEPTH_CODES, UNKNOWN_DEPTH, Store, hash_image, open_store
+from basrelief.data.store import DEPTH_CODES, UNKNOWN_DEPTH, Store, hash_image, load_to_pack, open_store
 from basrelief.errors import DataError
 
 BACKGROUNDS_KEPT = 1 << 26  # bytes of resized backgrounds that a worker keeps by name
@@ -139,11 +139,11 @@ class Worker:
             self.named.move_to_end(path)
             background, size = self.named[path]
             planes = {plane: file for plane, file in entry.planes.items() if plane != "background"}
-            sample = source.load(dataclasses.replace(entry, planes=planes))
+            sample = load_to_pack(source, dataclasses.replace(entry, planes=planes), resolution)
             if fault := size_fault("background", entry.planes, size, sample.image.shape[:2]):
                 raise FileError(fault.file, fault.problem, fault.remedy)
             return resize_sample(sample, resolution), background
-        sample = source.load(entry)
+        sample = load_to_pack(source, entry, resolution)
         alone = resize_sample(dataclasses.replace(sample, background=None), resolution)
         if not source.background or sample.background is None:
             return alone, None

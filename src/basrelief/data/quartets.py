@@ -142,6 +142,7 @@ def source_of(
         entries=_entries(rows, listed_in),
         targets=targets,
         load=partial(_load, reading),
+        load_near=partial(_load, reading),
         classes=mapping.classes if mapping else (),
         background=all("background" in row.files for row in usable),
         depth_unit=unit,
@@ -171,14 +172,14 @@ def _entries(rows: Sequence[Row], listed_in: Path | None) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _load(reading: Reading, entry: Entry) -> Sample:
+def _load(reading: Reading, entry: Entry, near: tuple[int, int] | None = None) -> Sample:
     if entry.id in reading.broken:
         return load_files(reading, entry.id, {})  # raises
     if not isinstance(entry, PackedEntry):
-        return load_files(reading, entry.id, entry.planes)
+        return load_files(reading, entry.id, entry.planes, near)
     found = zip(PLANES, entry.files, strict=True)
     files = {plane: fetched(file) for plane, file in found if file is not None and plane in entry.planes}
-    return load_files(reading, entry.id, files)
+    return load_files(reading, entry.id, files, near)
 
 
 def _on_disk(files: Mapping[str, Stored], listed_in: Path | None) -> dict[str, Path]:

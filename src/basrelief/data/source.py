@@ -143,6 +143,9 @@ class Source:
     load
         Decodes one entry; raises DataError naming the file. A plane that is missing from ``entry.planes`` is not
         loaded, so that a background shared by many entries need be decoded once. It can be sent to other processes.
+    load_near
+        As ``load``, with the resolution wanted as a second argument: images and backgrounds may come smaller than they
+        are, at least 1.5 times as large as that, where this saves time. None where it would save none.
     reading
         How stored values are understood (mask values, depth scale, …), in any words that change when it does: a store
         is packed anew where they differ.
@@ -163,6 +166,7 @@ class Source:
     depth_kind: str | None = None
     notes: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    load_near: Callable[[Entry, tuple[int, int]], Sample] | None = None
     reading: str = ""
     resolution: tuple[int, int] | None = None
     in_memory: bool = False

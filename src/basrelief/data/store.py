@@ -222,6 +222,11 @@ class _StoreReader:
         return Sample(sample.id, sample.image, None, sample.mask, sample.mask_valid, sample.depth)
 
 
+def load_to_pack(source: Source, entry: Entry, resolution: tuple[int, int]) -> Sample:
+    """Load an entry as packing at this resolution does."""
+    return source.load(entry) if source.load_near is None else source.load_near(entry, resolution)
+
+
 def hash_image(image: np.ndarray) -> str:
     """Return what the index holds of an image at the training resolution, to know it again."""
     return hashlib.sha256(image.tobytes()).hexdigest()[:32]

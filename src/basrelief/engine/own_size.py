@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,8 @@ import torch
 
 from basrelief.batch import Sample
 from basrelief.data.resize import resize_image, resize_sample
-from basrelief.data.source import Source
-from basrelief.data.store import hash_image
+from basrelief.data.source import Entry, Source
+from basrelief.data.store import hash_image, load_to_pack
 from basrelief.engine.predict import Prediction, Predictor
 from basrelief.errors import DataError
 from basrelief.metrics import count_images, score_batch, summarise
@@ -76,7 +77,7 @@ def score_source(
         except DataError as error:
             failed[entry.id] = str(error)
             continue
-        known = hash_image(resize_image(sample.image, predictor.resolution)) if seen or wanted else ""
+        known = _packed_hash(source, entry, predictor.resolution) if seen or wanted else ""
         if known in seen:
             left_out += 1
             continue
@@ -105,6 +106,12 @@ def score_source(
         "depth_unit": predictor.run["depth_unit"] or "",
         "failed": failed,
     }
+
+
+def _packed_hash(source: Source, entry: Entry, resolution: tuple[int, int]) -> str:
+    """Return the hash that the image has in a store at this resolution."""
+    alone = dataclasses.replace(entry, planes={plane: file for plane, file in entry.planes.items() if plane == "image"})
+    return hash_image(resize_image(load_to_pack(source, alone, resolution).image, resolution))
 
 
 def _own_size(
