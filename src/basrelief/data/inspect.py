@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from basrelief.batch import Sample
-from basrelief.data.decode import FileError, highest_in_16_bits, read_depth
-from basrelief.data.source import Entry, Fault, Source
-from basrelief.errors import DataError
+from basrelief.data.histogram import Tally, show_shares, show_tally
+from basrelief.data.leaks import Looks, describe_split, divide, find_leaks, leak_faults
+from basrelief.data.look import Amounts, Look, look
+from basrelief.data.pixels import COLOURS, PixelSums
+from basrelief.data.source import DataOptions, Entry, Fault, Source
 
 FEW_SAMPLES = 20  # below this the three splits hold next to nothing
-DARK_16_BIT = 4096  # a 16-bit image below this was meant to be read with fewer bits
+SIZES_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,14 @@ class Inspection:
         Ready-made split -> number of entries; empty where there are none.
     sizes
         "min", "median" and "max" (by area) -> (height, width) of the images; empty without images.
+    size_counts
+        The most frequent sizes: "height", "width" and "count" of each.
+    colour
+        "image" and "background" -> "mean" and "std" of red, green and blue in [0, 1], "images" and "pixels". Over all
+        pixels of all usable images at their own size, so that a larger image weighs more; the standard deviation is
+        that of these pixels, divided by their number. Of backgrounds, each distinct one counts once.
+    mask_mapping
+        What the values of masks mean, in words; None where there is nothing to say.
     foreground
         Class -> "min", "median", "mean" and "max" of the share of known pixels that it covers.
     empty_masks
@@ -45,8 +52,18 @@ class Inspection:
         Share of pixels that are unknown; None without that target.
     depth_range
         Lowest and highest known depth, in the source's unit; None without depth.
+    depth_middle
+        The depths that 0.5 % and 99.5 % of the known pixels lie below, to a bin of the histogram; None without depth.
+    histograms
+        "foreground/CLASS" (share of known pixels, of each mask), "brightness" (mean luma in [0, 1] of each image) and
+        "depth" (every known pixel, in the source's unit) -> "edges" and "counts".
     duplicates
         Ids of samples whose decoded images are equal, a tuple for each such image.
+    split
+        What a study would make of the samples: "rule", "seed", "train", "val", "test", "left_out", "groups" and
+        "notes"; or "reason", where it could not.
+    near_duplicates, leaks
+        As ``basrelief.data.leaks.find_leaks`` gives them.
     notes, faults
         Those of the listing and those of the check.
     """
@@ -58,15 +75,23 @@ class Inspection:
     planes: Mapping[str, int]
     splits: Mapping[str, int]
     sizes: Mapping[str, tuple[int, int]]
+    size_counts: tuple[Mapping[str, int], ...]
+    colour: Mapping[str, Mapping[str, Any]]
     classes: tuple[str, ...]
+    mask_mapping: str | None
     foreground: Mapping[str, Mapping[str, float]]
     empty_masks: int
     mask_unknown_share: float | None
     depth_unit: str | None
     depth_kind: str | None
     depth_range: tuple[float, float] | None
+    depth_middle: tuple[float, float] | None
     depth_unknown_share: float | None
+    histograms: Mapping[str, Mapping[str, Any]]
     duplicates: tuple[tuple[str, ...], ...]
+    split: Mapping[str, Any]
+    near_duplicates: Mapping[str, Any]
+    leaks: Mapping[str, Any]
     notes: tuple[str, ...]
     faults: tuple[Fault, ...]
 
@@ -75,142 +100,135 @@ class Inspection:
         return dataclasses.asdict(self)
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What is kept of a sample once it has been looked at."""
+@dataclass
+class _Sums:
+    """What is added up over samples."""
 
-    id: str
-    faults: tuple[Fault, ...] = ()
-    usable: bool = True
-    planes: tuple[str, ...] = ()
-    size: tuple[int, int] = (0, 0)
-    digest: bytes = b""
-    shares: tuple[float, ...] | None = None
-    mask_unknown: float = 0.0
-    depth_low: float = 0.0
-    depth_high: float = 0.0
-    depth_unknown: float = 0.0
+    image: PixelSums = dataclasses.field(default_factory=PixelSums)
+    background: PixelSums = dataclasses.field(default_factory=PixelSums)
+    depth: Tally | None = None
+    backgrounds: set[bytes] = dataclasses.field(default_factory=set)
+
+    def add(self, found: Look, amounts: Amounts) -> None:
+        self.image += amounts.image
+        if found.background is not None and amounts.background is not None:
+            if found.background not in self.backgrounds:
+                self.background += amounts.background
+            self.backgrounds.add(found.background)
+        if amounts.depth is not None:
+            self.depth = amounts.depth if self.depth is None else self.depth + amounts.depth
 
 
-def inspect_source(source: Source, *, progress: Callable[[int, int], None] | None = None) -> Inspection:
+def inspect_source(
+    source: Source,
+    *,
+    options: DataOptions | None = None,
+    rule: str = "group",
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Inspection:
     """Decode every sample of a source and report on it. Memory does not grow with the size of the images.
 
     Parameters
     ----------
     source
         From any format.
+    options
+        ``group_blocks`` and ``group_file`` say what belongs together.
+    rule, seed
+        Of the split that a study would make, as for ``basrelief.data.splits.split_store``.
     progress
         Called with (done, total) after each sample.
+
+    Raises
+    ------
+    UsageError
+        When the rule cannot be read.
     """
-    facts: list[_Facts] = []
-    for done, found in enumerate(_each(source), start=1):
-        facts.append(found)
+    options = options or DataOptions()
+    divide(source.entries, [entry.id for entry in source.entries], options, rule, seed)  # a misspelt rule: at once
+    sums = _Sums()
+    looks: list[Look] = []
+    for done, (found, amounts) in enumerate(_each(source), start=1):
+        looks.append(found)
+        if amounts is not None:
+            sums.add(found, amounts)
         if progress is not None:
             progress(done, len(source.entries))
-    usable = [found for found in facts if found.usable]
+    usable = [found for found in looks if found.planes]
     masks = [found for found in usable if found.shares is not None]
     depths = [found for found in usable if "depth" in found.planes]
+    shares = np.array([found.shares for found in masks], dtype=np.float64).reshape(len(masks), len(source.classes))
     sizes = sorted((found.size for found in usable), key=lambda size: (size[0] * size[1], size))
     duplicates = _duplicates(usable)
-    empty = sum(not any(found.shares or ()) for found in masks)
+    empty = int(np.count_nonzero(~shares.any(axis=1)))
+    split, reason = divide([found.entry for found in usable], [u.digest.hex() for u in usable], options, rule, seed)
+    near, leaks = find_leaks(_to_compare(usable), split)
     # A file that both the listing and the decoding found broken counts once, as the decoding, which read it all, says.
-    decoded = [fault for found in facts for fault in found.faults]
+    decoded = [fault for found in looks for fault in found.faults]
     told = {fault.file for fault in decoded if fault.fatal}
     listed = [fault for fault in source.faults if not (fault.fatal and fault.file in told)]
     faults = list(dict.fromkeys([*listed, *decoded]))
-    faults += _faults_of_all(source, len(usable), len(masks), empty) + _leaks(source.entries, duplicates)
+    faults += _leaks(source.entries, duplicates)
+    faults += leak_faults(source.location, leaks, split.rule if split is not None else rule)
+    faults += _faults_of_all(source, len(usable), len(masks), empty)
     return Inspection(
         format=source.format,
         location=source.location,
-        samples=len(facts),
+        samples=len(looks),
         usable=len(usable),
         planes=dict(Counter(plane for found in usable for plane in found.planes)),
         splits=dict(Counter(entry.split for entry in source.entries if entry.split is not None)),
         sizes={"min": sizes[0], "median": sizes[len(sizes) // 2], "max": sizes[-1]} if sizes else {},
+        size_counts=tuple(
+            {"height": height, "width": width, "count": count}
+            for (height, width), count in Counter(sizes).most_common(SIZES_SHOWN)
+        ),
+        colour=_colour(sums, len(usable)),
         classes=source.classes,
-        foreground=_foreground(source.classes, [found.shares for found in masks if found.shares is not None]),
+        mask_mapping=next((note for note in source.notes if note.startswith("Masks: ")), None),
+        foreground=_foreground(source.classes, shares),
         empty_masks=empty,
         mask_unknown_share=float(np.mean([found.mask_unknown for found in masks])) if masks else None,
         depth_unit=source.depth_unit,
         depth_kind=source.depth_kind,
-        depth_range=(min(d.depth_low for d in depths), max(d.depth_high for d in depths)) if depths else None,
+        depth_range=None if sums.depth is None else (sums.depth.low, sums.depth.high),
+        depth_middle=None if sums.depth is None else (sums.depth.quantile(0.005), sums.depth.quantile(0.995)),
         depth_unknown_share=float(np.mean([found.depth_unknown for found in depths])) if depths else None,
+        histograms=_histograms(source.classes, shares, usable, sums.depth),
         duplicates=duplicates,
+        split={"reason": reason} if split is None else describe_split(split, seed),
+        near_duplicates=near,
+        leaks=leaks,
         notes=source.notes,
         faults=tuple(faults),
     )
 
 
-def _each(source: Source) -> Iterator[_Facts]:
-    """Yield facts in the order of the entries, decoding a few samples ahead."""
+def _each(source: Source) -> Iterator[tuple[Look, Amounts | None]]:
+    """Yield what is found in the order of the entries, decoding a few samples ahead."""
     workers = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=workers) as pool:  # decoders let go of the interpreter lock
-        ahead: deque[Future[_Facts]] = deque()
+        ahead: deque[Future[tuple[Look, Amounts | None]]] = deque()
         for entry in source.entries:
-            ahead.append(pool.submit(_look, source, entry))
+            ahead.append(pool.submit(look, source, entry))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
 
 
-def _look(source: Source, entry: Entry) -> _Facts:
-    try:
-        sample = source.load(entry)
-    except FileError as error:
-        return _Facts(entry.id, (error.fault,), usable=False)
-    except DataError as error:
-        return _Facts(entry.id, (Fault(entry.id, str(error).rstrip("."), "Mend it, or remove it"),), usable=False)
-    digest = hashlib.blake2b(repr(sample.image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(sample.image).data)
-    planes = tuple(p for p in ("image", "background", "mask", "depth") if getattr(sample, p) is not None)
-    facts = _Facts(
-        entry.id,
-        tuple(_faults_of(entry, sample)),
-        planes=planes,
-        size=(sample.image.shape[0], sample.image.shape[1]),
-        digest=digest.digest(),
+def _to_compare(usable: Sequence[Look]) -> Looks:
+    return Looks(
+        entries=[found.entry for found in usable],
+        digests=[found.digest for found in usable],
+        backgrounds=[found.background for found in usable],
+        hashes=np.array([found.hash or 0 for found in usable], dtype=np.uint64),
+        colours=np.frombuffer(b"".join(found.colours for found in usable), dtype=np.uint8).reshape(
+            len(usable), 3 * COLOURS**2
+        ),
+        hashed=np.array([found.hash is not None for found in usable], dtype=bool),
     )
-    if sample.mask is not None:
-        known = sample.mask_valid if sample.mask_valid is not None else np.ones(sample.mask.shape[1:], dtype=bool)
-        count = max(1, int(known.sum()))
-        shares = tuple(int(np.count_nonzero(plane & known)) / count for plane in sample.mask)
-        facts = dataclasses.replace(facts, shares=shares, mask_unknown=1 - int(known.sum()) / known.size)
-    if sample.depth is not None:
-        known = np.isfinite(sample.depth)
-        low, high = (float(f(sample.depth[known])) for f in (np.min, np.max)) if known.any() else (0.0, 0.0)
-        unknown = 1 - int(known.sum()) / known.size
-        facts = dataclasses.replace(facts, depth_low=low, depth_high=high, depth_unknown=unknown)
-    return facts
-
-
-def _faults_of(entry: Entry, sample: Sample) -> Iterator[Fault]:
-    """Yield what can be used and is nevertheless strange."""
-    image = entry.planes.get("image")
-    if image is not None:
-        highest = highest_in_16_bits(image)
-        if highest is not None and highest < DARK_16_BIT:
-            read = "it is read as 8-bit data" if highest < 256 else "the image is nearly black"
-            problem = f"is a 16-bit file whose highest value is {highest}; up to 65535 was expected, so {read}"
-            yield Fault(str(image), problem, "Save it with 8 bits, or with values over the full 16", fatal=False)
-    if sample.mask_valid is not None and not sample.mask_valid.any():
-        file = str(entry.planes.get("mask", entry.id))
-        yield Fault(file, "is unknown everywhere", "Mend it, or remove it", fatal=False)
-    depth = entry.planes.get("depth")
-    if sample.depth is not None:
-        if depth is not None and np.isnan(sample.depth).any() and _may_hold_nan(depth):
-            stored = read_depth(depth)
-            count = int(np.count_nonzero(~np.isfinite(stored)))
-            if count:
-                problem = f"holds NaN or infinity at {count} of {stored.size} pixels, which count as unknown"
-                yield Fault(str(depth), problem, "Export it again if these should be known", fatal=False)
-        if (sample.depth < 0).any():
-            problem = "holds negative depth, where distances are expected"
-            yield Fault(str(depth or entry.id), problem, "If it means unknown, say so with --depth-invalid")
-
-
-def _may_hold_nan(path: Path) -> bool:
-    return path.suffix.lower() in (".npy", ".pfm", ".tif", ".tiff")
 
 
 def _faults_of_all(source: Source, usable: int, masks: int, empty: int) -> list[Fault]:
@@ -227,10 +245,10 @@ def _faults_of_all(source: Source, usable: int, masks: int, empty: int) -> list[
     return faults
 
 
-def _duplicates(usable: Sequence[_Facts]) -> tuple[tuple[str, ...], ...]:
+def _duplicates(usable: Sequence[Look]) -> tuple[tuple[str, ...], ...]:
     same: dict[bytes, list[str]] = defaultdict(list)
     for found in usable:
-        same[found.digest].append(found.id)
+        same[found.digest].append(found.entry.id)
     return tuple(tuple(ids) for ids in same.values() if len(ids) > 1)
 
 
@@ -246,10 +264,31 @@ def _leaks(entries: Sequence[Entry], duplicates: Sequence[Sequence[str]]) -> lis
     return faults
 
 
-def _foreground(classes: Sequence[str], shares: Sequence[Sequence[float]]) -> dict[str, dict[str, float]]:
-    if not shares:
+def _colour(sums: _Sums, images: int) -> dict[str, dict[str, Any]]:
+    planes = (("image", sums.image, images), ("background", sums.background, len(sums.backgrounds)))
+    return {
+        plane: {"mean": own.mean(), "std": own.deviation(), "images": count, "pixels": own.pixels}
+        for plane, own, count in planes
+        if own.pixels
+    }
+
+
+def _histograms(
+    classes: Sequence[str], shares: np.ndarray, usable: Sequence[Look], depth: Tally | None
+) -> dict[str, dict[str, Any]]:
+    found = {f"foreground/{name}": show_shares(column) for name, column in zip(classes, shares.T, strict=True)}
+    if not len(shares):
+        found = {}
+    if usable:
+        found["brightness"] = show_shares([one.brightness for one in usable])
+    if depth is not None:
+        found["depth"] = show_tally(depth)
+    return found
+
+
+def _foreground(classes: Sequence[str], shares: np.ndarray) -> dict[str, dict[str, float]]:
+    if not len(shares):
         return {}
-    table = np.array(shares, dtype=np.float64).reshape(len(shares), len(classes))
     return {
         name: {
             "min": float(column.min()),
@@ -257,5 +296,5 @@ def _foreground(classes: Sequence[str], shares: Sequence[Sequence[float]]) -> di
             "mean": float(column.mean()),
             "max": float(column.max()),
         }
-        for name, column in zip(classes, table.T, strict=True)
+        for name, column in zip(classes, shares.T, strict=True)
     }

@@ -93,7 +93,7 @@ def build_wall(pictures: Pictures, losses: Sequence[tuple[int, str]]) -> Wall:
     depths = [thin(planes.get("depth")) for planes in predicted]
     low, high = _depth_range([depth] if depth is not None else [one for one in depths if one is not None])
     classes = _count_classes(mask, masks)
-    colours = _class_colours(pictures.classes, classes)
+    colours = class_colours(pictures.classes, classes)
     scores = [[finite(score) for score in pictures.scores.get(name, ())] for _, name in columns]
     scores = [(own + [None] * count)[:count] for own in scores]
     decimals = min(decimals_for(score for own in scores for score in own), 3)
@@ -158,7 +158,7 @@ def colour_depth(depth: np.ndarray, low: float, high: float) -> np.ndarray:
     known = np.isfinite(depth)
     share = np.clip((np.where(known, depth, low).astype(np.float64) - low) / (high - low), 0, 1)
     places = np.rint(share * 253).astype(np.uint8)
-    return np.where(known, places, 254 + _hatch(depth.shape)).astype(np.uint8)
+    return np.where(known, places, 254 + hatch(depth.shape)).astype(np.uint8)
 
 
 def depth_palette() -> np.ndarray:
@@ -183,7 +183,8 @@ def trace_outline(labels: np.ndarray) -> str:
     return "".join(parts)
 
 
-def _hatch(shape: tuple[int, ...]) -> np.ndarray:
+def hatch(shape: tuple[int, ...]) -> np.ndarray:
+    """Return uint8 (H, W), 0 and 1 in slanting stripes: places in ``HATCH``."""
     rows, columns = np.indices(shape)
     stripes: np.ndarray = ((rows + columns) // 2 % 2).astype(np.uint8)
     return stripes
@@ -215,7 +216,7 @@ def _class_names(names: Sequence[str], count: int) -> list[str]:
     return [names[place] if place < len(names) else f"class {place + 1}" for place in range(count)]
 
 
-def _class_colours(names: Sequence[str], count: int) -> np.ndarray:
+def class_colours(names: Sequence[str], count: int) -> np.ndarray:
     """Return uint8 (count, 3): each round through the palette is paler; a class called background is dark grey."""
     colours = np.zeros((count, 3))
     for place, name in enumerate(_class_names(names, count)):
@@ -237,27 +238,28 @@ def _encode_mask(planes: np.ndarray, colours: np.ndarray, *, truth: bool) -> str
     unknown = (planes == 255).all(axis=0) if truth else np.zeros(planes.shape[1:], dtype=bool)
     if len(colours) == 1:
         grey = (planes[0] == 1) * np.uint8(255) if truth else planes[0]
-        hatch = np.array(HATCH, dtype=np.uint8)[_hatch(grey.shape)]
-        return _encode(np.where(unknown, hatch, grey).astype(np.uint8))
+        stripes = np.array(HATCH, dtype=np.uint8)[hatch(grey.shape)]
+        return encode(np.where(unknown, stripes, grey).astype(np.uint8))
     if truth:
         labels = _label(planes)
         rgb = np.concatenate([np.zeros((1, 3), dtype=np.uint8), colours])[labels]
     else:
         share = planes.max(axis=0)[..., None] / 255.0
         rgb = np.rint(colours[planes.argmax(axis=0)] * share).astype(np.uint8)
-    hatch = np.array(HATCH, dtype=np.uint8)[_hatch(unknown.shape)][..., None]
-    return _encode(np.where(unknown[..., None], hatch, rgb).astype(np.uint8))
+    stripes = np.array(HATCH, dtype=np.uint8)[hatch(unknown.shape)][..., None]
+    return encode(np.where(unknown[..., None], stripes, rgb).astype(np.uint8))
 
 
 def _encode_depth(depth: np.ndarray, low: float, high: float) -> str:
-    return _encode(colour_depth(depth, low, high), palette=depth_palette())
+    return encode(colour_depth(depth, low, high), palette=depth_palette())
 
 
 def _encode_photo(image: np.ndarray) -> str:
-    return _encode(image, photo=True)
+    return encode(image, photo=True)
 
 
-def _encode(pixels: np.ndarray, *, palette: np.ndarray | None = None, photo: bool = False) -> str:
+def encode(pixels: np.ndarray, *, palette: np.ndarray | None = None, photo: bool = False) -> str:
+    """Return uint8 (H, W, 3), grey or palette's places (H, W) as a data URI: PNG, or JPEG for a photo."""
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(pixels))
