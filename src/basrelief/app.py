@@ -25,6 +25,7 @@ from basrelief.engine.train import Silent
 from basrelief.errors import DataError, OutputError, UsageError, unknown_name
 from basrelief.files import only_writer, read_json, write_atomic, write_text
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
+from basrelief.report.inspection import check_place, render_inspection
 from basrelief.studies.find import find_run
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import StudyWatcher, canonical, reopen
@@ -186,13 +187,28 @@ def _generated(out: str | Path, kind: str, count: int, seed: int, options: str =
     return {"out": str(out), "format": kind, "count": count, "seed": seed, "next": look}
 
 
-def inspect(data: str | Path, *, progress: Callable[[int, int], None] | None = None, **options: Any) -> Inspection:
+def inspect(
+    data: str | Path,
+    *,
+    html: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Inspection:
     """Look at every file of the data; list what is there and everything that is wrong with it.
 
-    ``options`` are those of ``DataSettings`` that say how to read.
+    ``html`` is a file for a page that shows it. ``options`` are those of ``DataSettings`` that say how to read, and how
+    a study would divide.
     """
+    page = None if html is None else Path(html)
+    if page is not None:
+        check_place(page)
     settings = checked(DataSettings, {"location": str(data), **options})
-    return inspect_source(open_source(settings.location, settings.options(None, 0)), progress=progress)
+    reading = settings.options(None, 0)
+    source = open_source(settings.location, reading)
+    found = inspect_source(source, options=reading, rule=settings.split, progress=progress)
+    if page is not None:
+        write_text(page, render_inspection(found, source))
+    return found
 
 
 def load_predictor(run: str | Path, *, device: str = "auto") -> Predictor:

@@ -238,18 +238,25 @@ def predict(
 
 
 @app.command(name="inspect")
-@with_options(DATA_OPTIONS)
-def inspect_(data: Data, as_json: Json = False, options: Any = None) -> None:
-    """What is here, and what is wrong with it."""
+@with_options(DATA_OPTIONS, {name: SPLIT_OPTIONS[name] for name in ("split", "group_blocks", "group_file")})
+def inspect_(
+    data: Data,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with pictures and plots.")] = None,
+    as_json: Json = False,
+    options: Any = None,
+) -> None:
+    """What is here, what is wrong with it, and what a study's splits would share."""
     from basrelief import app as functions
     from basrelief.terminal import counting, show_inspection
 
     with counting("Looking") as progress:
-        inspection = functions.inspect(data, progress=progress, **options)
+        inspection = functions.inspect(data, html=html, progress=progress, **options)
     if as_json:
         typer.echo(functions.as_json(inspection.to_dict()))
     else:
         show_inspection(inspection)
+        if html is not None:
+            typer.echo(f"Written: {html}")
     if any(fault.fatal for fault in inspection.faults):
         raise typer.Exit(1)
 

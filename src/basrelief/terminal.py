@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -181,16 +182,60 @@ def show_inspection(inspection: Inspection) -> None:
     """Print what was found, then every fault with what to do."""
     table = _table("", "")
     table.show_header = False
-    for name, value in inspection.to_dict().items():
-        if name not in ("faults", "notes") and value not in (None, [], (), {}):
-            table.add_row(name.replace("_", " "), _plain(value))
+    for name, value in _inspection_rows(inspection):
+        if value:
+            table.add_row(name, escape(value))
     _out.print(table)
-    for note in inspection.notes:
+    for note in (*inspection.notes, *inspection.split.get("notes", ())):
         _out.print(f"· {note}", markup=False)
     for fault in inspection.faults:
         _out.print(f"{'x' if fault.fatal else '!'} {fault}", markup=False)
     fatal = sum(fault.fatal for fault in inspection.faults)
     _out.print(f"{fatal} fault(s) that must be mended, {len(inspection.faults) - fatal} worth knowing.", markup=False)
+
+
+def _inspection_rows(found: Inspection) -> Iterator[tuple[str, str]]:
+    """Yield what was found, a line each; histograms and single clusters are on the page and in the JSON."""
+    yield "data", f"{found.format}, {found.location}"
+    yield "samples", f"{found.samples}, {found.usable} of them usable"
+    yield "planes", _plain(dict(found.planes))
+    yield "ready-made splits", _plain(dict(found.splits))
+    if found.sizes:
+        low, middle, high = (_plain(found.sizes[name]) for name in ("min", "median", "max"))
+        yield "height x width", low if low == high else f"{low} to {high}, median {middle}"
+    for plane, row in found.colour.items():
+        mean, std = (", ".join(f"{value:.5f}" for value in row[name]) for name in ("mean", "std"))
+        yield f"{plane} mean", f"{mean} (R, G, B)"
+        yield f"{plane} deviation", f"{std}, over {row['images']} images"
+    for name, share in found.foreground.items():
+        yield (
+            f"covered by {name}",
+            f"{share['mean']:.1%} of a mask on average, {share['min']:.1%} to {share['max']:.1%}",
+        )
+    if "mask" in found.planes:
+        yield "empty masks", str(found.empty_masks)
+    if found.mask_unknown_share:
+        yield "mask unknown", f"{found.mask_unknown_share:.1%} of pixels"
+    if found.depth_range is not None:
+        yield "depth", f"{_plain(found.depth_range)} {found.depth_unit or '(unit not known)'}, {found.depth_kind}"
+        yield "depth unknown", f"{found.depth_unknown_share or 0:.1%} of pixels"
+    if "rule" in found.split:
+        parts = ", ".join(f"{name} {found.split[name]}" for name in ("train", "val", "test"))
+        left = f", left out {found.split['left_out']}" if found.split["left_out"] else ""
+        yield "a study's split", f"{parts}{left} ({found.split['rule']})"
+    else:
+        yield "a study's split", f"none: {found.split['reason']}"
+    if found.duplicates:
+        yield "equal images", f"{sum(map(len, found.duplicates))}, of {len(found.duplicates)} pictures"
+    if found.near_duplicates["clusters"]:
+        near = found.near_duplicates
+        across = f", {near['across']} of them across splits" if near["across"] else ""
+        yield "look alike", f"{near['images']} images in {near['clusters']} clusters{across}"
+    for split in ("test", "val"):
+        leak = found.leaks.get(split)
+        if leak and leak["same"] + leak["similar"]:
+            said = f"{leak['same']} the same, {leak['similar']} alike, of {leak['images']}"
+            yield f"{split} as in train", said
 
 
 def _table(*columns: str, title: str | None = None) -> Table:

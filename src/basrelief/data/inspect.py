@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from basrelief.data.histogram import Tally, show_shares, show_tally
-from basrelief.data.leaks import Looks, describe_split, divide, find_leaks, leak_faults
+from basrelief.data.leaks import Looks, check_rule, describe_split, divide, find_leaks, leak_faults
 from basrelief.data.look import Amounts, Look, look
 from basrelief.data.pixels import COLOURS, PixelSums
 from basrelief.data.source import DataOptions, Entry, Fault, Source
@@ -142,11 +142,11 @@ def inspect_source(
 
     Raises
     ------
-    UsageError
-        When the rule cannot be read.
+    UsageError, DataError
+        When the rule, or a file that it names, cannot be read.
     """
     options = options or DataOptions()
-    divide(source.entries, [entry.id for entry in source.entries], options, rule, seed)  # a misspelt rule: at once
+    check_rule(source.entries, options, rule, seed)  # a misspelt one is said at once
     sums = _Sums()
     looks: list[Look] = []
     for done, (found, amounts) in enumerate(_each(source), start=1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,33 @@ class Looks:
 def divide(
     entries: Sequence[Entry], digests: Sequence[str], options: DataOptions, rule: str, seed: int
 ) -> tuple[Split | None, str]:
-    """Return the split that a study would make of these samples; None, with the reason, where it could not."""
-    text = {"id": pl.String, "group": pl.String, "foreground": pl.String, "split": pl.String, "image_hash": pl.String}
+    """Return the split that a study would make of these samples; None, with the reason, where it could not.
+
+    Raises
+    ------
+    UsageError
+        When the rule cannot be read.
+    """
+    if not entries:
+        return None, "There are no usable samples to divide."
+    try:
+        return split_store(_index(entries, digests), options, rule, seed), ""
+    except DataError as error:
+        return None, str(error)
+
+
+def check_rule(entries: Sequence[Entry], options: DataOptions, rule: str, seed: int) -> None:
+    """Raise what a study would about the rule or a file that it names, before anything is decoded."""
+    ids = [entry.id for entry in entries]
+    named = options.group_file is not None or (rule not in ("group", "random") and Path(rule).is_file())
+    if entries and named:
+        split_store(_index(entries, ids), options, rule, seed)
+    else:
+        divide(entries, ids, options, rule, seed)
+
+
+def _index(entries: Sequence[Entry], digests: Sequence[str]) -> pl.DataFrame:
+    """Return what a store's index has of these samples, as far as splits read it."""
     columns = {
         "id": [entry.id for entry in entries],
         "group": [entry.group for entry in entries],
@@ -69,12 +95,7 @@ def divide(
         "split": [entry.split for entry in entries],
         "image_hash": list(digests),
     }
-    if not entries:
-        return None, "There are no usable samples to divide."
-    try:
-        return split_store(pl.DataFrame(columns, schema=text), options, rule, seed), ""
-    except DataError as error:
-        return None, str(error)
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
 def describe_split(split: Split, seed: int) -> dict[str, Any]:
@@ -325,7 +346,7 @@ def leak_faults(location: str, leaks: dict[str, Any], rule: str) -> list[Fault]:
         )
     for what in ("backgrounds", "foregrounds"):
         if leaks[what]:
-            problem = f"{leaks[what]} {what} stand in more than one split, so scores are too good for new ones"
+            problem = f"{leaks[what]} {what} stand in more than one split, so that scores are too good for new ones"
             if rule == "random":
                 remedy = "Leave out --split random, so that groups stay together"
             elif divided:

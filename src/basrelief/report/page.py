@@ -58,7 +58,7 @@ def render_study(contents: StudyContents) -> str:
     primary = primary_facts(contents)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["shorten"] = shorten
-    return environment.from_string(_read("template.html.j2")).render(
+    return environment.from_string(read_part("template.html.j2")).render(
         contents=contents,
         summary=str(contents.verdict.get("summary", "")),
         outcome=kind,
@@ -81,8 +81,8 @@ def render_study(contents: StudyContents) -> str:
         dashes=DASHES,
         marker_paths=MARKER_PATHS,
         nothing=NOTHING,
-        style=Markup(_read("style.css")),
-        script=Markup(_read("script.js")),
+        style=Markup(read_part("style.css")),
+        script=Markup(read_part("script.js")),
         plotly=Markup(_read_plotly()) if figures else "",
     )
 
@@ -98,7 +98,8 @@ def _to_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _read(name: str) -> str:
+def read_part(name: str) -> str:
+    """Return the text of a template, style or script that lies beside this file."""
     return resources.files("basrelief.report").joinpath(name).read_text(encoding="utf-8")
 
 
