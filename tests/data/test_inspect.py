@@ -10,7 +10,7 @@ from basrelief.batch import Sample
 from basrelief.data.folder import read_folder
 from basrelief.data.inspect import inspect_source
 from basrelief.data.source import DataOptions, Entry, Source
-from basrelief.errors import DataError
+from basrelief.errors import DataError, UsageError
 
 
 def save(path, array):
@@ -158,3 +158,75 @@ def test_nothing_usable_is_still_a_report():
     assert found.sizes == {}
     assert found.depth_range is None
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_mean_and_deviation_count_each_distinct_background_once():
+    rng = np.random.default_rng(0)
+    behind = [rng.integers(0, 256, (5, 7, 3), dtype=np.uint8) for _ in range(2)]
+    images = [rng.integers(0, 256, (4 + i, 6, 3), dtype=np.uint8) for i in range(3)]
+    samples = {str(i): Sample(str(i), image, background=behind[i // 2].copy()) for i, image in enumerate(images)}
+    found = inspect_source(source_of(samples)).colour
+    for plane, pictures in (("image", images), ("background", behind)):
+        pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures]) / 255
+        assert found[plane]["mean"] == pytest.approx(pixels.mean(axis=0), abs=1e-12)
+        assert found[plane]["std"] == pytest.approx(pixels.std(axis=0), abs=1e-12)
+        assert found[plane]["images"] == len(pictures)
+        assert found[plane]["pixels"] == len(pixels)
+
+
+def test_nothing_depends_on_the_number_of_threads(root, monkeypatch):
+    found = []
+    for count in (1, 5):
+        monkeypatch.setattr("os.cpu_count", lambda count=count: count)
+        found.append(look(root).to_dict())
+    assert found[0] == found[1]
+
+
+def test_histograms_count_every_mask_image_and_pixel(root):
+    found = look(root).histograms
+    assert set(found) == {"foreground/figure", "brightness", "depth"}
+    assert sum(found["foreground/figure"]["counts"]) == 28
+    assert sum(found["brightness"]["counts"]) == 28
+    assert sum(found["depth"]["counts"]) == 28 * 200
+    assert found["depth"]["edges"][0] <= 1.0
+    assert found["depth"]["edges"][-1] > 28.0
+
+
+def test_the_split_is_that_of_a_study_and_its_rule_is_checked_before_decoding(root, tmp_path):
+    source = read_folder(str(root), DataOptions())
+    found = inspect_source(source, rule="50/25/25", seed=1).split
+    assert (found["train"], found["val"], found["test"], found["left_out"]) == (14, 7, 7, 0)
+    assert (found["rule"], found["seed"], found["groups"]) == ("50/25/25", 1, 28)
+    blocks = inspect_source(source, options=DataOptions(group_blocks=4)).split
+    assert blocks["groups"] == 4
+    assert "4 blocks of neighbouring samples are kept whole." in blocks["notes"]
+    decoded = []
+    with pytest.raises(UsageError, match="expected three shares"):
+        inspect_source(source, rule="50/50", progress=lambda *done: decoded.append(done))
+    with pytest.raises(DataError, match=r"none.csv cannot be read"):
+        inspect_source(source, options=DataOptions(group_file=tmp_path / "none.csv"), progress=decoded.append)
+    assert decoded == []
+
+
+def film(count, size=(48, 64)):
+    """Return frames of a camera that moves slowly over a wide picture."""
+    rng = np.random.default_rng(3)
+    wide = Image.fromarray(rng.integers(0, 256, (6, 200, 3), dtype=np.uint8)).resize((4000, size[0]))
+    return [np.asarray(wide)[:, 2 * i : 2 * i + size[1]] for i in range(count)]
+
+
+def test_frames_of_a_film_leak_until_blocks_are_kept_together(tmp_path):
+    for i, frame in enumerate(film(60)):
+        save(tmp_path / f"images/{i:03}.png", frame)
+        save(tmp_path / f"masks/{i:03}.png", np.pad(np.full((4, 4), 255, np.uint8), ((20, 24), (20, 40))))
+    found = look(tmp_path)
+    assert found.leaks["test"]["similar"] == 9
+    assert found.near_duplicates["across"] > 0
+    [fault] = found.faults
+    assert "9 of 9 test images" in str(fault)
+    assert "--group-blocks 10" in str(fault)
+    assert not fault.fatal
+    source = read_folder(str(tmp_path), DataOptions())
+    blocks = inspect_source(source, options=DataOptions(group_blocks=4))
+    assert blocks.leaks["test"]["similar"] < 5
+    json.dumps(blocks.to_dict(), allow_nan=False)
