@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from basrelief.data import near
 from basrelief.data.near import DISTANCE, correlate, count_bits, look_alike, pairs_within, perceptual_hash
 from basrelief.data.pixels import measure
 
@@ -86,12 +87,14 @@ def brute(hashes: np.ndarray, distance: int) -> set[tuple[int, int]]:
     return {(int(i), int(j)) for i, j in zip(*np.nonzero(bits <= distance), strict=True) if i < j}
 
 
-def found(hashes: np.ndarray, distance: int) -> set[tuple[int, int]]:
-    return {
-        (int(min(i, j)), int(max(i, j)))
-        for first, second in pairs_within(hashes, distance)
-        for i, j in zip(first, second, strict=True)
-    }
+def found(hashes: np.ndarray, distance: int, few: int = 0) -> set[tuple[int, int]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near, "_FEW", few)
+        return {
+            (int(min(i, j)), int(max(i, j)))
+            for first, second in pairs_within(hashes, distance)
+            for i, j in zip(first, second, strict=True)
+        }
 
 
 @settings(deadline=None, max_examples=15)
@@ -102,7 +105,7 @@ def test_no_pair_is_missed_and_none_is_too_far(seed: int, distance: int, count: 
     for bits in rng.integers(0, 64, (distance + 2, count)):  # a ball around each of a few, up to just beyond
         hashes = hashes ^ (np.uint64(1) << bits.astype(np.uint64))
     hashes = np.unique(hashes)
-    assert found(hashes, distance) == brute(hashes, distance)
+    assert found(hashes, distance) == brute(hashes, distance) == found(hashes, distance, few=1000)
 
 
 def test_bits_spread_evenly_over_the_bands_are_found() -> None:

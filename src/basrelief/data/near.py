@@ -20,6 +20,7 @@ LEAST_CONTRAST = 1.0  # an image whose small grey picture deviates by less (of 2
 
 _BANDS, _BAND_BITS = 4, 16
 _PICTURES = 2**12  # small pictures compared together
+_FEW = 512  # so many are compared all with all, which is quicker than to begin with bands
 _CHUNK = 2**18  # pairs looked at together, so that memory does not grow with their number
 
 # Rows 1 to 8 of the discrete cosine transform, in whole numbers: the hash is the same on every machine.
@@ -68,6 +69,11 @@ def pairs_within(hashes: np.ndarray, distance: int = DISTANCE) -> Iterator[tuple
     """
     if not 0 <= distance < 3 * _BANDS:
         raise ValueError(f"distance {distance} must be between 0 and {3 * _BANDS - 1}")
+    if len(hashes) <= _FEW:
+        first, second = np.triu_indices(len(hashes), 1)
+        near = count_bits(hashes[first] ^ hashes[second]) <= distance
+        yield first[near], second[near]
+        return
     flips = [
         sum(1 << bit for bit in bits)
         for weight in range(distance // _BANDS + 1)

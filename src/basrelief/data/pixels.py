@@ -103,10 +103,14 @@ def measure(image: np.ndarray) -> Measures:
     height, width = image.shape[:2]
     flat = np.ascontiguousarray(image).reshape(height, width * 3)
     starts, stops = _fields(height)
-    bands = np.empty((GRID, width * 3), dtype=np.uint32)
     small = height <= GRID * _BAND_ROWS  # sums of so few rows fit into 16 bits, which adds up twice as fast
-    for place, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-        bands[place] = np.add.reduce(flat[start:stop], axis=0, dtype=np.uint16 if small else np.uint32)
+    kind = np.uint16 if small else np.uint32
+    if height % GRID == 0:
+        bands = np.add.reduce(flat.reshape(GRID, -1, width * 3), axis=1, dtype=kind).astype(np.uint32)
+    else:
+        bands = np.empty((GRID, width * 3), dtype=np.uint32)
+        for place, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
+            bands[place] = np.add.reduce(flat[start:stop], axis=0, dtype=kind)
     columns = np.add.reduce(flat if height < GRID else bands, axis=0, dtype=np.uint64)  # short fields overlap
     squares = np.zeros(width * 3, dtype=np.uint64)
     step = max(1, _BLOCK // (width * 3))

@@ -121,6 +121,9 @@ def _size(size: Sequence[int]) -> str:
 def _planes(found: Inspection) -> Iterator[tuple[str, int, str]]:
     for plane, count in found.planes.items():
         says = ""
+        if plane == "image":
+            least, most = _size(found.sizes["min"]), _size(found.sizes["max"])
+            says = f"{least} pixels" if least == most else f"{least} to {most} pixels, height × width"
         if plane == "background" and "background" in found.colour:
             says = f"{found.colour['background']['images']:,} distinct"
         if plane == "mask":
