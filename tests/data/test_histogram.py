@@ -20,7 +20,7 @@ PARTS = st.lists(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=3
 @settings(deadline=None, max_examples=60)
 @given(PARTS, st.randoms(use_true_random=False))
 def test_the_order_does_not_matter_and_every_value_is_in_its_bin(parts, shuffle) -> None:
-    tallies = [tally(np.array(part, dtype=np.float32)) for part in parts]
+    tallies = [tally(np.array([part], dtype=np.float32)) for part in parts]
     found = reduce(add, tallies)
     shuffle.shuffle(tallies)
     again = reduce(add, tallies)
@@ -71,3 +71,13 @@ def test_shares_end_at_a_round_number() -> None:
     assert show_shares([0.6])["edges"][-1] == 1.0
     assert total(show_shares([0.05, 0.0, 0.01])) == 3
     assert total(show_shares([])) == 0
+
+
+def test_a_large_map_is_counted_by_rows_and_keeps_its_ends() -> None:
+    values = np.random.default_rng(0).gamma(2, 1, (700, 500)).astype(np.float32)
+    values[1, 1], values[1, 2], values[::9, 7] = 90.0, -5.0, np.nan
+    found = tally(values)
+    assert found is not None
+    assert (found.low, found.high) == (-5.0, 90.0)
+    assert found.counts.sum() == pytest.approx(np.isfinite(values).sum(), rel=0.01)
+    assert found.quantile(0.5) == pytest.approx(np.nanquantile(values, 0.5), abs=2 * 2.0**found.exponent)

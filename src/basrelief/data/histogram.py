@@ -11,7 +11,7 @@ import numpy as np
 
 BINS = 512  # at most so many are kept
 SHOWN = 40  # at most so many are given
-_BLOCK = 2**15  # values at once, so that they stay in the processor's cache
+_COUNTED = 2**16  # values of one map that are counted
 _FINEST = 24  # a bin is at least 2**-24 of the largest value, which is as fine as float32 is
 
 
@@ -52,34 +52,39 @@ class Tally:
 
 
 def tally(values: np.ndarray) -> Tally | None:
-    """Return the tally of the finite ones of float32 values of any shape; None without any."""
-    flat = values.reshape(-1)
-    blocks = [flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK)]
-    known = sum(int(np.count_nonzero(np.isfinite(block))) for block in blocks)
-    if not known:
+    """Return the tally of the finite ones of float32 values (H, W); None without any.
+
+    Of more than 65,536 values every n-th row counts, n times, so that a large map takes no longer; the lowest and the
+    highest value are those of all.
+    """
+    if not values.size:
         return None
-    low, high = float(np.fmin.reduce(flat)), float(np.fmax.reduce(flat))  # these pass over NaN
+    low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))  # without NaN
     if math.isinf(low) or math.isinf(high):
-        return tally(np.where(np.isfinite(flat), flat, np.nan))
+        return tally(np.where(np.isfinite(values), values, np.float32(np.nan)))
+    if math.isnan(low):
+        return None
     exponent = _exponent(low, high)
     first = math.floor(math.ldexp(low, -exponent))
     size = math.floor(math.ldexp(high, -exponent)) - first + 1
     exact = np.float32 if abs(exponent) < 100 else np.float64  # beyond, the power of two leaves float32's range
-    counts = np.zeros(size, dtype=np.int64)
-    for block in blocks:
-        # NaN becomes the lowest value, and is taken out at the end: picking the others would take longer.
-        bins = np.multiply(np.fmax(block, block.dtype.type(low)), 2.0**-exponent, dtype=exact)
-        np.floor(bins, out=bins)
-        bins -= first  # whole numbers below 2**24, so exact
-        counts += np.bincount(bins.astype(np.intp), minlength=size)
-    counts[0] -= flat.size - known
-    return Tally(exponent, first, counts, low, high)
+    step = -(-values.size // _COUNTED)
+    rows = values[::step]
+    # NaN becomes the lowest value, and is taken out at the end: picking the others would take longer.
+    bins = np.multiply(np.fmax(rows, rows.dtype.type(low)), 2.0**-exponent, dtype=exact)
+    np.floor(bins, out=bins)
+    bins -= first  # whole numbers below 2**24, so exact
+    counts = np.bincount(bins.ravel().astype(np.intp), minlength=size)
+    counts[0] -= np.count_nonzero(np.isnan(rows))
+    return Tally(exponent, first, counts * step, low, high)
 
 
 def _exponent(low: float, high: float) -> int:
     """Return the exponent of the finest width that needs at most 512 bins; it never falls as the range grows."""
     largest = math.frexp(max(abs(low), abs(high)))[1]
-    exponent = max(largest - _FINEST, math.frexp(high - low)[1] - BINS.bit_length())
+    exponent = largest - _FINEST
+    if high > low:
+        exponent = max(exponent, math.frexp(high - low)[1] - BINS.bit_length())
     while math.floor(math.ldexp(high, -exponent)) - math.floor(math.ldexp(low, -exponent)) >= BINS:
         exponent += 1
     return exponent

@@ -56,7 +56,8 @@ class Inspection:
         The depths that 0.5 % and 99.5 % of the known pixels lie below, to a bin of the histogram; None without depth.
     histograms
         "foreground/CLASS" (share of known pixels, of each mask), "brightness" (mean luma in [0, 1] of each image) and
-        "depth" (every known pixel, in the source's unit) -> "edges" and "counts".
+        "depth" (known pixels, in the source's unit; of large maps as many rows as hold 65,536 pixels, weighed
+        accordingly) -> "edges" and "counts".
     duplicates
         Ids of samples whose decoded images are equal, a tuple for each such image.
     split

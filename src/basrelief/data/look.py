@@ -104,8 +104,7 @@ def _shares(sample: Sample) -> tuple[tuple[float, ...] | None, float]:
 def _depth(sample: Sample) -> tuple[Tally | None, float]:
     if sample.depth is None:
         return None, 0.0
-    found = tally(sample.depth)
-    return found, 1 - (int(found.counts.sum()) if found is not None else 0) / sample.depth.size
+    return tally(sample.depth), 1 - int(np.count_nonzero(np.isfinite(sample.depth))) / sample.depth.size
 
 
 def _faults_of(entry: Entry, sample: Sample) -> Iterator[Fault]:

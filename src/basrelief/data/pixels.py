@@ -15,6 +15,7 @@ GREY_STEPS = 16  # of the small grey picture, for each of the 256 levels
 LUMA = np.array([299, 587, 114], dtype=np.int64)  # thousandths of red, green and blue, ITU-R BT.601
 
 _BAND_ROWS = 256  # 257 rows of 255 still fit into 16 bits
+_LARGE = 2**24  # values of an image whose rows are not gathered in one go
 _BLOCK = 2**17  # as many values are squared at once, so that they stay in the processor's cache
 
 Colour = tuple[float, float, float]
@@ -103,14 +104,15 @@ def measure(image: np.ndarray) -> Measures:
     height, width = image.shape[:2]
     flat = np.ascontiguousarray(image).reshape(height, width * 3)
     starts, stops = _fields(height)
-    small = height <= GRID * _BAND_ROWS  # sums of so few rows fit into 16 bits, which adds up twice as fast
-    kind = np.uint16 if small else np.uint32
-    if height % GRID == 0:
-        bands = np.add.reduce(flat.reshape(GRID, -1, width * 3), axis=1, dtype=kind).astype(np.uint32)
-    else:
-        bands = np.empty((GRID, width * 3), dtype=np.uint32)
-        for place, (start, stop) in enumerate(zip(starts.tolist(), stops.tolist(), strict=True)):
-            bands[place] = np.add.reduce(flat[start:stop], axis=0, dtype=kind)
+    least = max(1, height // GRID)  # rows of a field; some have one more
+    kind = np.uint16 if least <= _BAND_ROWS else np.uint32  # sums that fit into 16 bits add up twice as fast
+    bands = np.empty((GRID, width * 3), dtype=np.uint32)
+    at_once = GRID if flat.size <= _LARGE else 1  # else the copy would be as large as the image
+    for place in range(0, GRID, at_once):
+        rows = starts[place : place + at_once, None] + np.arange(least)
+        bands[place : place + at_once] = np.add.reduce(flat[rows], axis=1, dtype=kind)
+    longer = stops - starts > least
+    bands[longer] += flat[stops[longer] - 1]
     columns = np.add.reduce(flat if height < GRID else bands, axis=0, dtype=np.uint64)  # short fields overlap
     squares = np.zeros(width * 3, dtype=np.uint64)
     step = max(1, _BLOCK // (width * 3))
