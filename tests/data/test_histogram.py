@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from basrelief.data.histogram import BINS, SHOWN, show_shares, show_tally, tally, total
 
-PARTS = st.lists(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=30), min_size=1, max_size=6)
+PARTS = st.lists(
+    st.lists(st.floats(-1e6, 1e6, width=32, allow_subnormal=False), min_size=1, max_size=30), min_size=1, max_size=6
+)
 
 
 @settings(deadline=None, max_examples=60)
