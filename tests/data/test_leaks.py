@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from basrelief.data.leaks import IDS_LISTED, LISTED, Looks, divide, find_leaks, leak_faults
+from basrelief.data.leaks import IDS_LISTED, LISTED, Looks, find_leaks, leak_faults
+from basrelief.data.planned_split import divide
 from basrelief.data.source import DataOptions, Entry
 from basrelief.data.splits import Split
 

@@ -76,3 +76,15 @@ def test_digests_tell_apart_what_sums_cannot() -> None:
     assert measure(image).sums == measure(swapped).sums
     assert measure(image).digest != measure(swapped).digest
     assert measure(turned).digest != measure(turned.reshape(60, 40, 3)).digest
+
+
+@pytest.mark.parametrize("shape", [(70, 50), (64, 33), (20, 90)])
+def test_a_large_image_is_measured_band_by_band_alike(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    image = image_of(4, *shape)
+    at_once = measure(image)
+    monkeypatch.setattr("basrelief.data.pixels._LARGE", 0)
+    monkeypatch.setattr("basrelief.data.pixels._BLOCK", 1)
+    by_bands = measure(image)
+    assert by_bands.digest == at_once.digest
+    assert by_bands.sums == at_once.sums
+    assert (by_bands.grey == at_once.grey).all()

@@ -197,3 +197,18 @@ def test_a_browser_runs_nothing_and_misses_nothing(tmp_path: Path) -> None:
     assert "<title>ran</title>" not in done.stdout
     assert "what is here</title>" in done.stdout
     assert "CONSOLE" not in done.stderr  # a violation of the page's policy, or a picture that is missing
+
+
+def test_the_command_writes_the_page_and_says_what_leaks(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from basrelief.cli import app as command
+
+    page = tmp_path / "look.html"
+    done = CliRunner().invoke(command, ["inspect", "scenes:24", "--html", str(page), "--split", "50/25/25"])
+    assert done.exit_code == 0, done.output
+    assert f"Written: {page}" in done.output
+    assert MARK in page.read_text()
+    found = app.inspect("scenes:24", group_blocks=3)
+    assert found.split["rule"] == "group"
+    assert "3 blocks of neighbouring samples are kept whole." in found.split["notes"]

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from basrelief.data.histogram import Tally, show_shares, show_tally
-from basrelief.data.leaks import Looks, check_rule, describe_split, divide, find_leaks, leak_faults
+from basrelief.data.leaks import Looks, find_leaks, leak_faults
 from basrelief.data.look import Amounts, Look, look
 from basrelief.data.pixels import COLOURS, PixelSums
+from basrelief.data.planned_split import check_rule, describe_split, divide
 from basrelief.data.source import DataOptions, Entry, Fault, Source
 
 FEW_SAMPLES = 20  # below this the three splits hold next to nothing

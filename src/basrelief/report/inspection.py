@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basrelief import __version__
 from basrelief.batch import Sample
 from basrelief.data.histogram import total
 from basrelief.data.inspect import Inspection
@@ -70,7 +69,6 @@ def render_inspection(found: Inspection, source: Source) -> str:
     return environment.from_string(read_part("inspection.html.j2")).render(
         mark=Markup(MARK),
         style=Markup(css),
-        version=__version__,
         title=Path(found.location).name or found.location,
         found=found,
         fatal=fatal,
