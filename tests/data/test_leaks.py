@@ -159,3 +159,11 @@ def test_no_samples_and_too_few_are_a_reason_and_no_error() -> None:
     near, leaks = find_leaks(looks_of([]), None)
     assert near["clusters"] == 0
     assert leaks == {}
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("hashes", [[A, NEAR_A], [NEAR_A, A]])
+def test_either_split_is_compared_with_training_whichever_hash_is_lower(split: str, hashes: list[int | None]) -> None:
+    _, leaks = find_leaks(looks_of(hashes), split_of(["train", split]))
+    assert leaks[split] == {"images": 1, "same": 0, "similar": 1}
+    assert leaks["examples"] == [["s1", "s0", 3]]
