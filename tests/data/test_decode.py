@@ -401,7 +401,8 @@ def test_the_size_of_a_turned_64_bit_tiff_is_the_one_it_is_read_with(tmp_path):
 
 def test_a_jpeg_is_decoded_near_the_resolution_and_no_smaller(tmp_path):
     rows, columns = np.mgrid[:240, :320]
-    smooth = np.stack([rows * 255 // 240, columns * 255 // 320, (rows + columns) * 255 // 558], axis=-1).astype(np.uint8)
+    colours = [rows * 255 // 240, columns * 255 // 320, (rows + columns) * 255 // 558]
+    smooth = np.stack(colours, axis=-1).astype(np.uint8)
     path = tmp_path / "x.jpg"
     Image.fromarray(smooth).save(path, quality=95)
     whole = read_image(path)

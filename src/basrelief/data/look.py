@@ -133,4 +133,4 @@ def _faults_of(entry: Entry, sample: Sample) -> Iterator[Fault]:
 
 
 def _may_hold_nan(path: Path) -> bool:
-    return path.suffix.lower() in (".npy", ".pfm", ".tif", ".tiff")
+    return path.suffix.lower() in (".npy", ".pfm", ".exr", ".tif", ".tiff")

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from basrelief.data.source import SPLITS, DataOptions, Entry
-from basrelief.data.splits import Split, split_store
+from basrelief.data.splits import RULES, Split, split_store
 from basrelief.errors import DataError
 
 
@@ -35,7 +35,7 @@ def divide(
 def check_rule(entries: Sequence[Entry], options: DataOptions, rule: str, seed: int) -> None:
     """Raise what a study would about the rule or a file that it names, before anything is decoded."""
     ids = [entry.id for entry in entries]
-    named = options.group_file is not None or (rule not in ("group", "random") and Path(rule).is_file())
+    named = options.group_file is not None or (rule not in RULES and Path(rule).is_file())
     if entries and named:
         split_store(_index(entries, ids), options, rule, seed)
     else:
