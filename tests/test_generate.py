@@ -205,15 +205,15 @@ def test_nothing_that_is_there_is_overwritten(capsys: pytest.CaptureFixture[str]
 
 
 def test_stopped_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
-    from basrelief import app
+    from basrelief import app_data
 
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        app.generate_purdue_shapes(600, tmp_path / "x.gz", progress=stop)
+        app_data.generate_purdue_shapes(600, tmp_path / "x.gz", progress=stop)
     with pytest.raises(KeyboardInterrupt):
-        app.generate_scenes(60, tmp_path / "rooms", progress=stop)
+        app_data.generate_scenes(60, tmp_path / "rooms", progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 

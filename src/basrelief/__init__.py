@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from basrelief.app import evaluate as evaluate
-    from basrelief.app import inspect as inspect
     from basrelief.app import load_predictor as load_predictor
     from basrelief.app import predict as predict
     from basrelief.app import study as study
     from basrelief.app import train as train
+    from basrelief.app_data import inspect as inspect
+    from basrelief.app_data import pack as pack
     from basrelief.batch import Batch as Batch
     from basrelief.batch import Sample as Sample
     from basrelief.errors import BasreliefError as BasreliefError
@@ -27,8 +28,9 @@ _HOMES = {
     "Sample": "basrelief.batch",
     "create_model": "basrelief.models",
     "evaluate": "basrelief.app",
-    "inspect": "basrelief.app",
+    "inspect": "basrelief.app_data",
     "load_predictor": "basrelief.app",
+    "pack": "basrelief.app_data",
     "parse_loss": "basrelief.losses.expression",
     "predict": "basrelief.app",
     "study": "basrelief.app",

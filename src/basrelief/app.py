@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,6 @@ import numpy as np
 
 from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings, checked
 from basrelief.data import INSTANCE_FORMATS, find_format, open_source
-from basrelief.data.inspect import Inspection, inspect_source
-from basrelief.data.purdue_write import write_purdue_shapes
-from basrelief.data.scenes_write import DEPTH_OPTIONS, write_scenes
 from basrelief.engine.own_size import score_source
 from basrelief.engine.predict import Predictor, load_run
 from basrelief.engine.predict_files import predict_files
@@ -25,7 +20,6 @@ from basrelief.engine.train import Silent
 from basrelief.errors import DataError, OutputError, UsageError, unknown_name
 from basrelief.files import only_writer, read_json, write_atomic, write_text
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
-from basrelief.report.inspection import check_place, render_inspection
 from basrelief.studies.find import find_run
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import StudyWatcher, canonical, reopen
@@ -149,68 +143,6 @@ def demo(
     return study("scenes:360", out=out, watcher=watcher, seeds=seeds, device=device, **DEMO)
 
 
-def generate_purdue_shapes(
-    count: int,
-    out: str | Path,
-    *,
-    seed: int = 0,
-    box_keys: str = "value",
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Write a file of PurdueShapes5MultiObject's format; see ``write_purdue_shapes``.
-
-    Returns
-    -------
-    dict
-        ``out``, ``format``, ``count``, ``seed``, ``next`` (a command that looks at it).
-    """
-    write_purdue_shapes(Path(out), count, seed=seed, box_keys=box_keys, progress=progress)
-    return _generated(out, "purdue-shapes", count, seed)
-
-
-def generate_scenes(
-    count: int,
-    out: str | Path,
-    *,
-    seed: int = 0,
-    resolution: str | int | tuple[int, int] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Write generated scenes as a folder, and return what ``generate_purdue_shapes`` does; see ``write_scenes``."""
-    size = checked(TrainSettings, {} if resolution is None else {"resolution": resolution}).resolution
-    write_scenes(Path(out), count, seed=seed, resolution=size, progress=progress)
-    return _generated(out, "folder", count, seed, DEPTH_OPTIONS)
-
-
-def _generated(out: str | Path, kind: str, count: int, seed: int, options: str = "") -> dict[str, Any]:
-    look = f"basrelief inspect {shlex.quote(str(out))} {options}".rstrip()
-    return {"out": str(out), "format": kind, "count": count, "seed": seed, "next": look}
-
-
-def inspect(
-    data: str | Path,
-    *,
-    html: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    **options: Any,
-) -> Inspection:
-    """Look at every file of the data; list what is there and everything that is wrong with it.
-
-    ``html`` is a file for a page that shows it. ``options`` are those of ``DataSettings`` that say how to read, and how
-    a study would divide.
-    """
-    page = None if html is None else Path(html)
-    if page is not None:
-        check_place(page)
-    settings = checked(DataSettings, {"location": str(data), **options})
-    reading = settings.options(None, 0)
-    source = open_source(settings.location, reading)
-    found = inspect_source(source, options=reading, rule=settings.split, progress=progress)
-    if page is not None:
-        write_text(page, render_inspection(found, source))
-    return found
-
-
 def load_predictor(run: str | Path, *, device: str = "auto") -> Predictor:
     """Load a run's network, or that of a study: the winning loss (or the best mean), its best seed on validation."""
     return load_run(find_run(Path(run)).folder, device)
@@ -310,8 +242,3 @@ def _latest(folder: Path) -> Iterator[None]:
                 temporary = latest.with_name(f".latest-{os.getpid()}")
                 temporary.symlink_to(folder.name)
                 temporary.replace(latest)
-
-
-def as_json(document: Any) -> str:
-    """Return a document as JSON for standard output."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basrelief import app
+from basrelief import app_data
 from basrelief.batch import Sample
 from basrelief.data.folder import read_folder
 from basrelief.data.inspect import inspect_source
@@ -163,16 +163,16 @@ def test_a_thumbnail_shows_class_colours_and_hatches_the_unknown() -> None:
 def test_the_function_writes_the_page_and_nothing_over_another_file(tmp_path: Path) -> None:
     data = write_folder(tmp_path / "data", 6)
     page = tmp_path / "pages" / "look.html"
-    found = app.inspect(data, html=page)
+    found = app_data.inspect(data, html=page)
     first = page.read_bytes()
     assert MARK.encode() in first
     assert found.usable == 6
-    app.inspect(data, html=page, split="50/25/25")  # over its own page
+    app_data.inspect(data, html=page, split="50/25/25")  # over its own page
     assert page.read_bytes() != first
     other = tmp_path / "mine.html"
     other.write_text("<html>mine</html>")
     with pytest.raises(OutputError, match="no page that inspect wrote"):
-        app.inspect(data, html=other)
+        app_data.inspect(data, html=other)
     assert other.read_text() == "<html>mine</html>"
     with pytest.raises(OutputError, match="is a folder"):
         check_place(tmp_path)
@@ -209,6 +209,6 @@ def test_the_command_writes_the_page_and_says_what_leaks(tmp_path: Path) -> None
     assert done.exit_code == 0, done.output
     assert f"Written: {page}" in done.output
     assert MARK in page.read_text()
-    found = app.inspect("scenes:24", group_blocks=3)
+    found = app_data.inspect("scenes:24", group_blocks=3)
     assert found.split["rule"] == "group"
     assert "3 blocks of neighbouring samples are kept whole." in found.split["notes"]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
 from basrelief.batch import Sample
+from basrelief.data.source import Entry, Source
+from basrelief.errors import BasreliefError
 
+DEFAULT_SIDE = 64  # the longer side, in pixels, of the resolution chosen where none is given
 UNKNOWN_MASK = 255  # how a mask's unknown pixels are stored
 
 
@@ -55,3 +60,23 @@ def _resize_nearest(plane: np.ndarray, resolution: tuple[int, int]) -> np.ndarra
     columns = ((np.arange(resolution[1]) + 0.5) * plane.shape[1] / resolution[1]).astype(np.intp)
     nearest: np.ndarray = plane[rows[:, None], columns[None, :]]
     return nearest
+
+
+def choose_resolution(source: Source, entries: Sequence[Entry]) -> tuple[int, int]:
+    """Return a store's own; else 64 px on the longer side, the other in proportion where all images have one ratio.
+
+    Both are multiples of 16.
+    """
+    if source.resolution is not None:
+        return source.resolution
+    shapes = []
+    for i in np.linspace(0, len(entries) - 1, min(8, len(entries))).astype(int):
+        try:
+            shapes.append(source.load(entries[i]).image.shape[:2])
+        except BasreliefError:
+            continue  # a broken file is packing's to report
+    ratios = [height / width for height, width in shapes]
+    if not ratios or max(ratios) > 1.02 * min(ratios):
+        return DEFAULT_SIDE, DEFAULT_SIDE
+    short = max(16, round(DEFAULT_SIDE * min(ratios[0], 1 / ratios[0]) / 16) * 16)
+    return (short, DEFAULT_SIDE) if ratios[0] < 1 else (DEFAULT_SIDE, short)

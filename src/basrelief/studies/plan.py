@@ -8,11 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from basrelief.batch import TARGETS
 from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings
+from basrelief.data.resize import choose_resolution
 from basrelief.data.source import Entry, Source
 from basrelief.data.splits import spread_out
 from basrelief.engine.machine import Machine, choose_machine
@@ -32,7 +32,6 @@ DEFAULT_LOSSES = {
         "2*rmse(depth) + bce(mask)",
     ),
 }
-DEFAULT_SIDE = 64  # the longer side, in pixels, of the resolution chosen where none is given
 DEFAULT_IMAGES = 3000  # training images of all epochs of a trial, about, where no epochs are given
 
 
@@ -187,7 +186,7 @@ def _complete(
     )  # an option out of range is an error now, not after packing
     resolution = train.resolution
     if resolution is None:
-        resolution = _resolution(source, entries)
+        resolution = choose_resolution(source, entries)
         said.append(f"Resolution: {resolution[0]}x{resolution[1]} (height x width).")
     check_metric(metric, heads, source.classes, resolution)
     epochs = train.epochs
@@ -200,26 +199,6 @@ def _complete(
         if activation == "softmax" and (head == "depth" or len(source.classes) < 2):
             raise UsageError(f"--activation {head}=softmax needs several classes; of one channel it is 1 everywhere.")
     return train.model_copy(update={"metric": metric, "network": network, "resolution": resolution, "epochs": epochs})
-
-
-def _resolution(source: Source, entries: Sequence[Entry]) -> tuple[int, int]:
-    """Return a store's own; else 64 px on the longer side, the other in proportion where all images have one ratio.
-
-    Both are multiples of 16.
-    """
-    if source.resolution is not None:
-        return source.resolution
-    shapes = []
-    for i in np.linspace(0, len(entries) - 1, min(8, len(entries))).astype(int):
-        try:
-            shapes.append(source.load(entries[i]).image.shape[:2])
-        except BasreliefError:
-            continue  # a broken file is packing's to report
-    ratios = [height / width for height, width in shapes]
-    if not ratios or max(ratios) > 1.02 * min(ratios):
-        return DEFAULT_SIDE, DEFAULT_SIDE
-    short = max(16, round(DEFAULT_SIDE * min(ratios[0], 1 / ratios[0]) / 16) * 16)
-    return (short, DEFAULT_SIDE) if ratios[0] < 1 else (DEFAULT_SIDE, short)
 
 
 def _check_targets(loss: Loss, source: Source) -> None:

@@ -1,0 +1,116 @@
+"""What commands of the command line share: their options as tables, and how they hand over what they found."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Data = Annotated[
+    str,
+    typer.Argument(metavar="DATA", help="A folder or file in any known format (basrelief list formats), or scenes:N."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")]
+Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")]
+
+# Option name (as in the settings) -> type and help. Shared by every command that reads data.
+DATA_OPTIONS: dict[str, tuple[Any, str]] = {
+    "format": (str, "Format of the data; found by looking if not given."),
+    "depth_scale": (float, "Stored depth times this is depth in --depth-unit, such as 0.001 for millimetres."),
+    "depth_unit": (str, "Unit of depth, such as m."),
+    "depth_kind": (str, "metric, relative or disparity."),
+    "depth_invalid": (str, "Stored values that mean unknown, such as 0,65535."),
+    "depth_max": (float, "Depth beyond this counts as unknown; the largest found if not given."),
+    "mask_map": (str, "What stored mask values mean, such as 0=background,255=figure; 'unknown' leaves pixels out."),
+    "invert_masks": (bool, "Whether masks are stored dark on bright; found by looking if not given."),
+    "categories": (str, "Of outlined instances (COCO): person,dog gives a plane each, person+dog one.  [default: all]"),
+    "single_instance": (bool, "Only images with exactly one instance of these categories."),
+    "min_box": (int, "Only images where it, or one of several, has a box of at least N x N pixels."),
+    "background": (bool, "Whether to use backgrounds where there are any.  [default: yes]"),
+}
+SPLIT_OPTIONS: dict[str, tuple[Any, str]] = {
+    "split": (
+        str,
+        "group, background, foreground, random, shares such as 80/0/20, or a CSV file with id and split.  "
+        "[default: group, 70/15/15]",
+    ),
+    "group_blocks": (int, "Keep each of this many blocks of neighbouring samples in one split."),
+    "group_file": (Path, "CSV file with id and group; a group stays in one split."),
+    "limit": (int, "Use this many samples, spread over all."),
+    "skip_broken": (bool, "Go on without broken files, and count them."),
+}
+TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
+    "network": (str, "A network, with options in call form, such as 'masknet(dropout=0.1)'.  [default: chosen]"),
+    "resolution": (str, "N or HEIGHTxWIDTH in pixels, such as 48x64.  [default: chosen]"),
+    "epochs": (int, "Passes over the training images.  [default: chosen]"),
+    "batch_size": (int, "Images a step.  [default: 16]"),
+    "optimizer": (str, "adamw or sgd.  [default: adamw]"),
+    "lr": (float, "Learning rate.  [default: 0.001]"),
+    "momentum": (float, "SGD's momentum.  [default: 0.9]"),
+    "weight_decay": (float, "Weight decay.  [default: 0]"),
+    "schedule": (str, "Of the learning rate: constant, step or one-cycle.  [default: constant]"),
+    "metric": (str, "What chooses checkpoints and decides.  [default: mask/iou, without masks depth/rmse]"),
+    "augment": (str, "Of training batches, such as 'flip + rotate(degrees=10)' (basrelief list augmentations)."),
+    "activation": (str, "Activation of a head, such as mask=identity.  [default: sigmoid]"),
+    "weights": (str, "none, or a run or checkpoint to start from.  [default: none]"),
+    "precision": (str, "auto, fp32, bf16 or fp16.  [default: auto]"),
+    "seed": (int, "The seed; a study's first, the others follow.  [default: 0]"),
+}
+
+
+def with_options(*tables: Mapping[str, tuple[Any, str]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of these tables; it receives those that were given as a dict."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "options"]
+        names = {name: line for table in tables for name, line in table.items()}
+
+        def run(**given: Any) -> None:
+            options = {name: given.pop(name) for name in names}
+            command(**given, options={k: v for k, v in options.items() if v is not None})
+
+        shared = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(name, kind, text)
+            )
+            for name, (kind, text) in names.items()
+        ]
+        parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *shared]
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
+
+
+def _annotation(name: str, kind: Any, text: str) -> Any:
+    option = "--" + name.replace("_", "-")
+    if kind is bool:
+        declaration = f"{option}/--no-{name.replace('_', '-')}"
+        return Annotated[bool | None, typer.Option(declaration, help=text, show_default=False)]
+    metavar = {int: "N", float: "X"}.get(kind, "TEXT" if kind is str else "FILE")
+    return Annotated[kind | None, typer.Option(option, metavar=metavar, help=text, show_default=False)]
+
+
+def to_json(document: Any) -> str:
+    """Return a document as JSON for standard output."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def give(document: dict[str, Any], as_json: bool, say: Callable[[dict[str, Any]], None]) -> None:
+    """Hand over what a command found: as JSON, or in the words of ``say``."""
+    if as_json:
+        typer.echo(to_json(document))
+    else:
+        say(document)
+
+
+def say_aside(text: str) -> None:
+    """Say something that is no result, on standard error."""
+    typer.echo(text, err=True)

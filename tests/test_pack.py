@@ -1,0 +1,94 @@
+"""The command that packs data into a store, and trainings that read one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import basrelief as br
+from basrelief.cli import app
+from basrelief.data.store import open_store
+from basrelief.errors import DataError, OutputError, UsageError
+from support import write_folder
+
+
+def test_the_command_packs_and_says_what(discs_with_depth: Path, tmp_path: Path) -> None:
+    words = ["pack", str(discs_with_depth), "--out", str(tmp_path / "store"), "--resolution", "16x24", "--json"]
+    done = CliRunner().invoke(app, [*words, "--depth-scale", "0.001"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert (document["count"], document["copied"], document["resolution"]) == (12, 0, [16, 24])
+    assert document["targets"] == ["mask", "depth"]
+    assert document["bytes"] == sum(
+        path.stat().st_size for path in (tmp_path / "store").iterdir() if path.name != "store.json"
+    )
+    plain = CliRunner().invoke(app, [*words[:-1], "--depth-scale", "0.001"])
+    assert "12 samples (image, mask, depth) at 16x24" in plain.stdout
+    assert "12 of them were unchanged" in plain.stdout
+
+
+def test_packing_again_decodes_only_what_changed(discs: Path, tmp_path: Path) -> None:
+    first = br.pack(discs, tmp_path / "store", resolution=16)
+    again = br.pack(discs, tmp_path / "store", resolution=16)
+    assert again["copied"] == 12
+    assert again["fingerprint"] == first["fingerprint"]
+    Image.new("RGB", (32, 24), "red").save(discs / "images" / "03.png")
+    changed = br.pack(discs, tmp_path / "store", resolution=16)
+    assert changed["copied"] == 11
+    assert changed["fingerprint"] != first["fingerprint"]
+
+
+def test_nothing_else_is_overwritten_and_broken_files_leave_the_old_store(discs: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("x")
+    with pytest.raises(OutputError, match="holds something else"):
+        br.pack(discs, tmp_path / "full")
+    first = br.pack(discs, tmp_path / "store", resolution=16)
+    (discs / "images" / "03.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"03\.png"):
+        br.pack(discs, tmp_path / "store", resolution=16)
+    assert open_store(tmp_path / "store").facts.fingerprint == first["fingerprint"]
+    left = br.pack(discs, tmp_path / "store", resolution=16, skip_broken=True)
+    assert (left["count"], len(left["skipped"])) == (11, 1)
+
+
+def test_a_training_uses_a_store_where_it_lies(discs: Path, tmp_path: Path) -> None:
+    packed = br.pack(discs, tmp_path / "store", resolution=16)
+    options = {"network": "masknet", "epochs": 1, "loss": "bce(mask)"}
+    from_store = br.train(tmp_path / "store", out=tmp_path / "a", **options)
+    from_files = br.train(discs, out=tmp_path / "b", resolution=16, **options)
+    assert not (tmp_path / "a" / "data").exists(), "nothing is packed again"
+    assert from_store["metrics"] == from_files["metrics"]
+    assert from_store["data"]["fingerprint"] == packed["fingerprint"]
+    assert br.evaluate(tmp_path / "a")["images"] == br.evaluate(tmp_path / "b")["images"]
+    br.train(tmp_path / "store", out=tmp_path / "smaller", resolution=8, **options)
+    assert (tmp_path / "smaller" / "data").exists(), "another resolution is another store"
+    with pytest.raises(UsageError, match=r"--depth-scale.*is packed"):
+        br.train(tmp_path / "store", out=tmp_path / "c", depth_scale=0.001, **options)
+
+
+def test_a_store_that_became_another_is_noticed(discs: Path, tmp_path: Path) -> None:
+    br.pack(discs, tmp_path / "store", resolution=16)
+    options = {"network": "masknet", "epochs": 1, "loss": "bce(mask)"}
+    br.train(tmp_path / "store", out=tmp_path / "run", **options)
+    other = write_folder(tmp_path / "other", 9)
+    shutil.rmtree(tmp_path / "store")
+    br.pack(other, tmp_path / "store", resolution=16)
+    with pytest.raises(OutputError, match="has changed"):
+        br.train(tmp_path / "store", out=tmp_path / "run", **options)
+    with pytest.raises(DataError, match="is another than when"):
+        br.evaluate(tmp_path / "run")
+
+
+def test_a_copied_store_is_the_same_store(discs: Path, tmp_path: Path) -> None:
+    br.pack(discs, tmp_path / "store", resolution=16)
+    shutil.copytree(tmp_path / "store", tmp_path / "copy", copy_function=shutil.copyfile)
+    for path in (tmp_path / "copy").iterdir():
+        os.utime(path, (1, 1))
+    assert open_store(tmp_path / "copy").facts.fingerprint == open_store(tmp_path / "store").facts.fingerprint
