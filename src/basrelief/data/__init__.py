@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from basrelief.data.beside import with_facts, with_samples
 from basrelief.data.coco import detect_coco, read_coco
 from basrelief.data.folder import detect_folder, read_folder
 from basrelief.data.labelme import detect_labelme, read_labelme
@@ -90,6 +91,7 @@ def _system_errors(location: str) -> Iterator[None]:
 
 
 def _open_source(location: str, options: DataOptions) -> Source:
+    options = with_facts(location, options)
     name = find_format(location, options)
     wrong = [option for option, given in instance_options(options).items() if given]
     if wrong and name not in INSTANCE_FORMATS:
@@ -97,7 +99,7 @@ def _open_source(location: str, options: DataOptions) -> Source:
             f"{', '.join(wrong)}: {location} is read as {name!r}, which has no outlined instances. These options are "
             f"for {', '.join(INSTANCE_FORMATS)}; leave them out, or say --format."
         )
-    return FORMATS[name].read(location, options)
+    return with_samples(location, FORMATS[name].read(location, options))
 
 
 def find_format(location: str, options: DataOptions) -> str:

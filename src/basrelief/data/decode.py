@@ -146,6 +146,27 @@ def read_depth(path: File) -> np.ndarray:
             return array.astype(np.float32)
 
 
+def read_cutout(path: File) -> np.ndarray:
+    """Return a picture with its transparency, uint8 (H, W, 4): red, green, blue and alpha, not premultiplied.
+
+    A file without transparency has alpha 255 everywhere.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read as an image.
+    """
+    with _decoding(path, "an image with transparency"):
+        with Image.open(_open(path)) as opened:
+            picture = _loaded(opened, path)
+            clear = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+            array = np.asarray(picture.convert("RGBA")) if clear else None
+        if array is None:
+            colours = read_image(path)
+            array = np.dstack([colours, np.full(colours.shape[:2], 255, np.uint8)])
+        return array
+
+
 def palette_of(path: File) -> tuple[tuple[int, int, int], ...] | None:
     """Return the colours of a palette file in the order of their indices; None where there is none or it is grey."""
     if path.suffix.lower() in ARRAY_SUFFIXES:

@@ -248,7 +248,8 @@ def _stated(looks: Sequence[MaskLook], counts: Counter[int], mask_map: Mapping[i
     if not classes:
         raise UsageError("--mask-map names no class besides background and unknown; expected one, such as 255=figure")
     other = planes.pop(OTHER, None)
-    says = ", ".join(f"{show_value(v)} is {('unknown', 'background', *classes)[p + 1]}" for v, p in planes.items())
+    words = ("unknown", "background", *classes)
+    says = ", ".join(f"{_run(values)} is {words[plane + 1]}" for plane, values in _runs(planes))
     says += "" if other is None else f", every other value {('unknown', 'background', *classes)[other + 1]}"
     mapping = MaskMapping(tuple(classes), planes, f"{says} (as stated)", colours=colours, other=other)
     strange = sorted(set(counts) - set(planes)) if other is None else []
@@ -268,6 +269,21 @@ def _stated(looks: Sequence[MaskLook], counts: Counter[int], mask_map: Mapping[i
             f"found: {list_values(sorted(counts))}). Name the figure's value in --mask-map."
         )
     return mapping
+
+
+def _runs(planes: Mapping[int, int]) -> list[tuple[int, list[int]]]:
+    """Return (plane, values) for runs of neighbouring values of one plane, in the order in which they are named."""
+    runs: list[tuple[int, list[int]]] = []
+    for value, plane in planes.items():
+        if runs and runs[-1][0] == plane and runs[-1][1][-1] == value - 1 and value < COLOUR:
+            runs[-1][1].append(value)
+        else:
+            runs.append((plane, [value]))
+    return runs
+
+
+def _run(values: Sequence[int]) -> str:
+    return show_value(values[0]) if len(values) == 1 else f"{show_value(values[0])} to {show_value(values[-1])}"
 
 
 def _turned(mapping: MaskMapping, looks: Sequence[MaskLook], invert: bool | None) -> MaskMapping:

@@ -1,0 +1,257 @@
+"""``basrelief compose``: from the options to a folder of quartets, or a store, and what there is to say about it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from basrelief import __version__
+from basrelief.data.compose import ComposeOptions, Composition, composed_source, plan_composition
+from basrelief.data.compose_write import LAYOUTS, DepthTeacher, write_composition
+from basrelief.data.source import Source
+from basrelief.data.store import open_store, pack
+from basrelief.errors import OutputError, UsageError, unknown_name
+
+STORE = "store"
+
+
+def compose_data(
+    options: ComposeOptions,
+    out: Path,
+    *,
+    layout: str | None = None,
+    jpeg: int | None = None,
+    packed: bool = False,
+    teacher: str | None = None,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Compose a set of quartets.
+
+    Parameters
+    ----------
+    options
+        What to compose.
+    out
+        A folder: new, empty, or begun by the same call, which then goes on.
+    layout
+        "a" (the default), "b" or "c".
+    jpeg
+        Quality, 1 to 100, of images and backgrounds; None: PNG.
+    packed
+        Write a store instead of files.
+    teacher
+        Folder or name of a depth-estimation network, which then says the composites' depth.
+    jobs
+        Processes; None: one for each core. What is made does not depend on it.
+    progress
+        Called with (done, total): while materials are looked at, then while composites are made.
+
+    Returns
+    -------
+    dict
+        ``out``, ``layout`` (the format's name, or "store"), ``count``, ``splits`` (split -> composites),
+        ``backgrounds``, ``foregrounds`` (how many are used), ``composites_per_background``, ``resolution``, ``depth``
+        (scale, unit, kind, invalid; None without), ``skipped`` (file -> why), ``notes``, ``images_per_second`` (of
+        making them), ``next`` (a command that looks at it).
+
+    Raises
+    ------
+    UsageError
+        For options that make no sense, or not together.
+    DataError
+        For materials, or a teacher, that cannot be used.
+    OutputError
+        If ``out`` holds something else, or cannot be written.
+    MissingExtraError
+        For a teacher without the package transformers.
+    """
+    _check(options, out, layout, jpeg, packed, teacher, jobs)
+    guide = None
+    if teacher is not None:
+        from basrelief.data.teacher import Teacher
+
+        guide = Teacher(teacher, options.depth.depth_kind)
+    composition = plan_composition(options, progress)
+    asked = _asked(options, composition, layout or "a", jpeg, teacher)
+    begun = time.perf_counter()
+    if not packed:
+        facts = write_composition(
+            composition,
+            out,
+            layout or "a",
+            asked=asked,
+            versions=_versions(guide),
+            jpeg=jpeg,
+            teacher=guide,
+            jobs=jobs or _cores(),
+            progress=progress,
+        )
+        depth = {name: facts.get(f"depth_{name}") for name in ("scale", "unit", "kind", "invalid")}
+        found = depth if "depth_kind" in facts else None
+    else:
+        found = _write_store(composition, out, asked, guide, jobs, progress)
+    seconds = time.perf_counter() - begun
+    used = {composition.cell(index).foreground for index in range(composition.plan.count)}
+    return {
+        "out": str(out),
+        "layout": STORE if packed else LAYOUTS[layout or "a"].format,
+        "count": composition.plan.count,
+        "splits": composition.splits(),
+        "backgrounds": len(composition.backgrounds),
+        "foregrounds": len(used),
+        "composites_per_background": composition.plan.each,
+        "resolution": list(options.resolution),
+        "depth": found,
+        "skipped": composition.materials.skipped,
+        "notes": _notes(composition, jpeg, guide),
+        "images_per_second": round(composition.plan.count / seconds, 1),
+        "next": f"basrelief inspect {shlex.quote(str(out))}",
+    }
+
+
+def _write_store(
+    composition: Composition,
+    out: Path,
+    asked: dict[str, Any],
+    teacher: DepthTeacher | None,
+    jobs: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, Any] | None:
+    """Pack composites as they are made; those that a teacher must see are written as files first, and these removed."""
+    key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    if (out / "store.json").exists():
+        if open_store(out).facts.source_key != key:
+            raise OutputError(f"{out} holds another store. Choose another --out, or remove it.")
+        return _depth_of(composed_source(composition), composition, teacher)
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise OutputError(f"{out} holds other files. Choose an empty or a new folder with --out.")
+    resolution = composition.recipe.resolution
+    if teacher is None:
+        source = composed_source(composition)
+        pack(source, source.entries, out, resolution, key=key, progress=progress)
+        return _depth_of(source, composition, teacher)
+    from basrelief.data import open_source
+
+    files = out.with_name(f".{out.name}.files")
+    write_composition(
+        composition,
+        files,
+        "a",
+        asked=asked,
+        versions=_versions(teacher),
+        teacher=teacher,
+        jobs=jobs or _cores(),
+        progress=progress,
+    )
+    source = open_source(str(files))
+    pack(source, source.entries, out, resolution, key=key, progress=progress)
+    shutil.rmtree(files)
+    return _depth_of(source, composition, teacher)
+
+
+def _depth_of(source: Source, composition: Composition, teacher: DepthTeacher | None) -> dict[str, Any] | None:
+    if teacher is not None:
+        return dataclasses.asdict(teacher.stored)
+    coding = composition.materials.coding
+    if coding is None:
+        return None
+    return {"scale": coding.scale, "unit": source.depth_unit, "kind": source.depth_kind, "invalid": [0]}
+
+
+def _asked(
+    options: ComposeOptions, composition: Composition, layout: str, jpeg: int | None, teacher: str | None
+) -> dict[str, Any]:
+    """Return all that decides what is made, as JSON holds it."""
+    depth = options.depth
+    return {
+        "backgrounds": str(options.backgrounds.resolve()),
+        "foregrounds": str(options.foregrounds.resolve()),
+        "depths": None if options.depths is None else str(options.depths.resolve()),
+        "depth_scale": depth.depth_scale,
+        "depth_unit": depth.depth_unit,
+        "depth_kind": depth.depth_kind,
+        "depth_invalid": list(depth.depth_invalid),
+        "teacher": None if teacher is None else str(Path(teacher).resolve()) if Path(teacher).is_dir() else teacher,
+        "resolution": list(options.resolution),
+        "positions": options.positions,
+        "mirror": options.mirror,
+        "min_size": options.smallest,
+        "max_size": options.largest,
+        "shadow": options.shadow,
+        "harmonise": options.harmonise,
+        "misalign": options.misalign,
+        "split": options.split,
+        "group_blocks": options.group_blocks,
+        "limit": options.limit,
+        "skip_broken": options.skip_broken,
+        "seed": options.seed,
+        "layout": layout,
+        "jpeg": jpeg,
+        "materials": composition.materials.fingerprint(),
+    }
+
+
+def _notes(composition: Composition, jpeg: int | None, teacher: DepthTeacher | None) -> list[str]:
+    notes = list(composition.notes)
+    if jpeg is not None:
+        notes.append(
+            "Images and backgrounds are JPEG, which changes pixels: outside the figure they differ by its noise. "
+            "Masks and depth are PNG, and exact."
+        )
+    if teacher is not None and teacher.stored.kind != "metric":
+        notes.append(
+            f"The teacher's depth counts as {teacher.stored.kind}, without a unit; in every picture it fills the "
+            "range 0 to 1 anew."
+        )
+    if skipped := len(composition.materials.skipped):
+        notes.append(f"{skipped} file{'s' * (skipped > 1)} left out (--skip-broken).")
+    return notes
+
+
+def _versions(teacher: DepthTeacher | None) -> dict[str, str]:
+    packages = ["numpy", "pillow", *(["torch", "transformers"] if teacher else [])]
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"basrelief": __version__, "python": platform.python_version(), **found}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check(
+    options: ComposeOptions,
+    out: Path,
+    layout: str | None,
+    jpeg: int | None,
+    packed: bool,
+    teacher: str | None,
+    jobs: int | None,
+) -> None:
+    if layout is not None and layout not in LAYOUTS:
+        raise unknown_name("layout", layout, LAYOUTS)
+    if packed and (layout is not None or jpeg is not None):
+        raise UsageError("--pack writes a store, which has neither --layout nor --jpeg. Leave them out, or --pack.")
+    if jpeg is not None and not 1 <= jpeg <= 100:
+        raise UsageError(f"--jpeg {jpeg}: expected a quality of 1 to 100, such as 90.")
+    if teacher is not None and options.depths is not None:
+        raise UsageError("--depths and --teacher both say the composites' depth. Leave one of them out.")
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs}: expected 1 or more.")
+    if options.depth.depth_kind is not None and options.depths is None and teacher is None:
+        raise UsageError("--depth-kind says what --depths or --teacher gives, and there is neither.")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"--out {out} is a file; expected a folder, which is made if needed.")
+    for folder in (options.backgrounds, options.foregrounds, options.depths):
+        if folder is not None and folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"--out {out} lies in {folder}, which is read from. Choose a folder beside it.")
