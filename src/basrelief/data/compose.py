@@ -298,8 +298,8 @@ def _check(options: ComposeOptions) -> None:
         )
     if options.smallest * short < SMALLEST_FIGURE:
         raise UsageError(
-            f"--min-size {options.smallest:g} is {options.smallest * short:.1f} pixels at {width} × {height}, too small "
-            f"to see. Expected {SMALLEST_FIGURE / short:.2g} or more."
+            f"--min-size {options.smallest:g} is {options.smallest * short:.1f} pixels at {width} × {height}, too "
+            f"small to see. Expected {SMALLEST_FIGURE / short:.2g} or more."
         )
     if not 0 <= options.misalign <= short / 8:
         raise UsageError(f"--misalign {options.misalign:g}: expected 0 to {short // 8} pixels at {width} × {height}.")

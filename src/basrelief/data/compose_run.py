@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from basrelief import __version__
 from basrelief.data.compose import ComposeOptions, Composition, composed_source, plan_composition
 from basrelief.data.compose_write import LAYOUTS, DepthTeacher, write_composition
 from basrelief.data.source import Source
@@ -34,6 +33,7 @@ def compose_data(
     packed: bool = False,
     teacher: str | None = None,
     jobs: int | None = None,
+    version: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Compose a set of quartets.
@@ -54,6 +54,8 @@ def compose_data(
         Folder or name of a depth-estimation network, which then says the composites' depth.
     jobs
         Processes; None: one for each core. What is made does not depend on it.
+    version
+        Of the program, which the facts state.
     progress
         Called with (done, total): while materials are looked at, then while composites are made.
 
@@ -84,6 +86,7 @@ def compose_data(
         guide = Teacher(teacher, options.depth.depth_kind)
     composition = plan_composition(options, progress)
     asked = _asked(options, composition, layout or "a", jpeg, teacher)
+    versions = _versions(version, guide)
     begun = time.perf_counter()
     if not packed:
         facts = write_composition(
@@ -91,7 +94,7 @@ def compose_data(
             out,
             layout or "a",
             asked=asked,
-            versions=_versions(guide),
+            versions=versions,
             jpeg=jpeg,
             teacher=guide,
             jobs=jobs or _cores(),
@@ -100,7 +103,7 @@ def compose_data(
         depth = {name: facts.get(f"depth_{name}") for name in ("scale", "unit", "kind", "invalid")}
         found = depth if "depth_kind" in facts else None
     else:
-        found = _write_store(composition, out, asked, guide, jobs, progress)
+        found = _write_store(composition, out, asked, versions, guide, jobs, progress)
     seconds = time.perf_counter() - begun
     used = {composition.cell(index).foreground for index in range(composition.plan.count)}
     return {
@@ -124,6 +127,7 @@ def _write_store(
     composition: Composition,
     out: Path,
     asked: dict[str, Any],
+    versions: dict[str, str],
     teacher: DepthTeacher | None,
     jobs: int | None,
     progress: Callable[[int, int], None] | None,
@@ -149,7 +153,7 @@ def _write_store(
         files,
         "a",
         asked=asked,
-        versions=_versions(teacher),
+        versions=versions,
         teacher=teacher,
         jobs=jobs or _cores(),
         progress=progress,
@@ -219,10 +223,10 @@ def _notes(composition: Composition, jpeg: int | None, teacher: DepthTeacher | N
     return notes
 
 
-def _versions(teacher: DepthTeacher | None) -> dict[str, str]:
+def _versions(version: str, teacher: DepthTeacher | None) -> dict[str, str]:
     packages = ["numpy", "pillow", *(["torch", "transformers"] if teacher else [])]
     found = {name: importlib.metadata.version(name) for name in packages}
-    return {"basrelief": __version__, "python": platform.python_version(), **found}
+    return {"basrelief": version, "python": platform.python_version(), **found}
 
 
 def _cores() -> int:

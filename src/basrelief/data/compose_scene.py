@@ -19,7 +19,7 @@ from basrelief.data.cutout import FIGURE_FROM, resize_figure
 from basrelief.seeding import stream
 
 IN_FRONT = (0.45, 0.95)  # share of the distance to what is behind a figure at which it stands
-HARMONISED = 0.5  # how far a figure's colours go toward those of its surroundings
+HARMONISED = 0.4  # how far a figure's colours go toward those of its surroundings
 
 
 @dataclass(frozen=True)
@@ -238,14 +238,14 @@ _FROM_CONES, _FROM_OPPONENT = np.linalg.inv(_CONES), _OPPONENT.T  # the second i
 def _harmonised(colours: np.ndarray, alpha: np.ndarray, around: np.ndarray) -> np.ndarray:
     """Move mean and spread of a figure's colours partly to those around it, in l-alpha-beta.
 
-    ``colours`` float32 (h, w, 3) in [0, 255] and ``alpha`` uint8 (h, w); ``around`` uint8 (…, 3). Spread changes by a
-    factor of 2 at most, so that a plain wall does not make a figure flat.
+    ``colours`` float32 (h, w, 3) in [0, 255] and ``alpha`` uint8 (h, w); ``around`` uint8 (…, 3). Spread at most
+    halves and grows by a quarter, before the part is taken: a plain wall makes no figure flat, a red one none glaring.
     """
     own, theirs = _to_opponent(colours), _to_opponent(around.reshape(-1, 3).astype(np.float32))
     weight = alpha.astype(np.float32)[..., None] / max(1.0, float(alpha.sum(dtype=np.int64)))
     mean = (own * weight).sum(axis=(0, 1))
     spread = np.sqrt((weight * (own - mean) ** 2).sum(axis=(0, 1)))
-    factor = np.clip(theirs.std(axis=0) / np.maximum(spread, 1e-4), 0.5, 2.0)
+    factor = np.clip(theirs.std(axis=0) / np.maximum(spread, 1e-4), 0.5, 1.25)
     moved = (own - mean) * (1 + HARMONISED * (factor - 1)) + mean + HARMONISED * (theirs.mean(axis=0) - mean)
     cones = 10 ** (moved @ _FROM_OPPONENT.T)
     changed: np.ndarray = np.clip(cones @ _FROM_CONES.T * 255, 0, 255).astype(np.float32)

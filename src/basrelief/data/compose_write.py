@@ -346,8 +346,8 @@ def _in_order(shop: _Workshop, tasks: Iterator[tuple[int, int, bool]], jobs: int
             yield waiting.popleft().result()
     except BrokenProcessPool:
         raise OutputError(
-            f"A worker process ended early, perhaps for want of memory. Run the same command again with fewer --jobs: "
-            f"what is in {shop.folder} is kept. (A script that composes needs its calls under: if __name__ == '__main__'.)"
+            f"A worker process ended early, perhaps for want of memory. Run the same command again with fewer "
+            f"--jobs: what is in {shop.folder} is kept. (In a script, put the call under: if __name__ == '__main__'.)"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

@@ -77,8 +77,8 @@ def _load(name: str, device: str) -> tuple[Any, Any]:
         why = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise DataError(
             f"--teacher {name}: cannot be loaded ({why}). Expected a folder with a depth-estimation network of the "
-            "package transformers (config.json, preprocessor_config.json, model.safetensors), or the name of one on the "
-            "Hugging Face hub, which is downloaded once. Check the name and the connection, or name a folder."
+            "package transformers (config.json, preprocessor_config.json, model.safetensors), or the name of one on "
+            "the Hugging Face hub, which is downloaded once. Check the name and the connection, or name a folder."
         ) from None
     if not hasattr(processor, "post_process_depth_estimation"):
         raise DataError(f"--teacher {name}: its preprocessor_config.json is not that of a depth-estimation network.")
