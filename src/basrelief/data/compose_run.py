@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from basrelief.data.compose import ComposeOptions, Composition, composed_source, plan_composition
-from basrelief.data.compose_write import LAYOUTS, DepthTeacher, write_composition
+from basrelief.data.compose_layouts import LAYOUTS
+from basrelief.data.compose_write import DepthTeacher, write_composition
 from basrelief.data.source import Source
 from basrelief.data.store import open_store, pack
 from basrelief.errors import OutputError, UsageError, unknown_name

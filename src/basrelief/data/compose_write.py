@@ -11,7 +11,6 @@ import csv
 import io
 import multiprocessing
 import os
-import re
 import signal
 import threading
 import zipfile
@@ -28,49 +27,26 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from basrelief.data.beside import FACTS, FACTS_VERSION, MADE_BY, SAMPLES
+from basrelief.data.beside import FACTS, SAMPLES
 from basrelief.data.compose import Composition, Studio
-from basrelief.data.compose_material import UNKNOWN
+from basrelief.data.compose_layouts import (
+    COLUMNS,
+    SetFolder,
+    StoredDepth,
+    begin,
+    facts_of,
+    is_there,
+    line_of,
+    own_depth,
+    put,
+    write_list,
+)
 from basrelief.data.compose_scene import Placement
-from basrelief.data.cutout import FIGURE_FROM
 from basrelief.errors import OutputError
-from basrelief.files import PARTIAL, only_writer, output_errors, read_json, write_json
+from basrelief.files import PARTIAL, only_writer, output_errors, write_json
 
 CHUNK = 16  # composites that a worker makes at a time, and a teacher sees at a time
 PART = 64 * CHUNK  # composites in an archive of layout C
-
-
-class Layout(NamedTuple):
-    """A layout: the format that reads it, the folder of each plane, and the list that pairs them, if any."""
-
-    format: str
-    folders: Mapping[str, str]
-    list: str | None = None
-
-
-LAYOUTS = {
-    "a": Layout(
-        "quartets-a",
-        {"background": "bg", "image": "bg_fg", "mask": "bg_fg_mask", "depth": "bg_fg_depth_map"},
-        "file_map.txt",
-    ),
-    "b": Layout("quartets-b", {"background": "bg", "image": "bg_fg", "mask": "mask", "depth": "depth"}),
-    "c": Layout(
-        "quartets-c",
-        {"background": "Background", "image": "Fg-Bg", "mask": "Fg-Bg-Mask", "depth": "Depth"},
-        "labels.txt",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class StoredDepth:
-    """What the depth files of a set mean: the facts that are written beside them."""
-
-    scale: float
-    unit: str
-    kind: str
-    invalid: tuple[int, ...]
 
 
 class DepthTeacher(Protocol):
@@ -97,9 +73,7 @@ class _Workshop:
     """All that a worker needs. ``taught``: depth comes from a teacher, who works in the main process."""
 
     studio: Studio
-    folder: Path
-    layout: str
-    jpeg: int | None
+    place: SetFolder
     taught: bool
 
     @property
@@ -108,41 +82,33 @@ class _Workshop:
         depth = self.studio.composition.materials.coding is not None and not self.taught
         return ["image", "mask", *(["depth"] if depth else [])]
 
-    def path(self, plane: str, name: str) -> Path:
-        """Return where a plane of a composite, or a background, lies."""
-        return self.folder / LAYOUTS[self.layout].folders[plane] / f"{name}{self.suffix(plane)}"
-
-    def suffix(self, plane: str) -> str:
-        """Return the type of a plane's files: masks and depth are never written with loss."""
-        return ".jpg" if self.jpeg is not None and plane in ("image", "background") else ".png"
-
     def make(self, start: int, stop: int, part_is_there: bool) -> list[_Made]:
         """Make some composites, and the backgrounds that begin with them; leave alone what is there."""
         composition = self.studio.composition
-        zipped = self.layout == "c"
+        zipped = self.place.layout == "c"
         for index in range(start, stop):
             rank, number = divmod(index, composition.plan.each)
-            path = self.path("background", composition.background_name(rank))
-            if number == 0 and not _is_there(path):
+            path = self.place.path("background", composition.background_name(rank))
+            if number == 0 and not is_there(path):
                 backdrop = self.studio.backdrop(composition.backgrounds[rank])
-                put(path, _encode("background", backdrop.image, self.jpeg))
+                put(path, _encode("background", backdrop.image, self.place.jpeg))
         teach = self.taught and not part_is_there
         if teach and not zipped:  # a teacher sees the same images together, whatever is there already
-            teach = not all(_is_there(self.path("depth", composition.name(i))) for i in range(start, stop))
+            teach = not all(is_there(self.place.path("depth", composition.name(i))) for i in range(start, stop))
         made = []
         for index in range(start, stop):
             cell, name = composition.cell(index), composition.name(index)
-            lacking = [plane for plane in self.planes if not (zipped or _is_there(self.path(plane, name)))]
+            lacking = [plane for plane in self.planes if not (zipped or is_there(self.place.path(plane, name)))]
             lacking = self.planes if zipped and not part_is_there else lacking
             if not lacking and not teach:
                 made.append(_Made(self.studio.place(cell), {}))
                 continue
             scene, _, where = self.studio.compose(cell)
             planes = {"image": scene.image, "mask": scene.alpha, "depth": scene.codes}
-            files = {plane: _encode(plane, planes[plane], self.jpeg) for plane in lacking}
+            files = {plane: _encode(plane, planes[plane], self.place.jpeg) for plane in lacking}
             if not zipped:
                 for plane, content in files.items():
-                    put(self.path(plane, name), content)
+                    put(self.place.path(plane, name), content)
                 files = {}
             made.append(_Made(where, files, scene.image if teach else None))
         return made
@@ -188,31 +154,16 @@ def write_composition(
     OutputError
         If the folder holds other files, or another set, or cannot be written.
     """
+    place = SetFolder(folder, layout, jpeg)
     with only_writer(folder):
-        shop = _Workshop(Studio(composition), folder, layout, jpeg, teacher is not None)
-        _begin(shop, dict(asked))
-        stored = teacher.stored if teacher else _stored(composition)
+        shop = _Workshop(Studio(composition), place, teacher is not None)
+        begin(place, composition, dict(asked))
+        stored = teacher.stored if teacher else own_depth(composition)
         clipped = _write_all(shop, stored, teacher, jobs, progress)
-        _write_list(shop)
-        facts = _facts(composition, layout, stored, clipped) | {"settings": dict(asked), "versions": dict(versions)}
+        write_list(place, composition)
+        facts = facts_of(composition, layout, stored, clipped) | {"settings": dict(asked), "versions": dict(versions)}
         write_json(folder / FACTS, facts)
     return facts
-
-
-def put(path: Path, content: bytes) -> None:
-    """Write a file in one step. Not forced onto the disk, which would take longer than making it: files are checked."""
-    with output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
-        temporary.write_bytes(content)
-        temporary.replace(path)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0  # a power cut can leave empty files
-    except OSError:
-        return False
 
 
 def _encode(plane: str, array: np.ndarray | None, jpeg: int | None) -> bytes:
@@ -235,16 +186,16 @@ def _write_all(
     """Write files or archives, and the table of samples; return how many sizes were clipped."""
     composition = shop.studio.composition
     count, clipped, index = composition.plan.count, 0, 0
-    parts = (
-        [shop.folder / f"data_part{part + 1}.zip" for part in range(-(-count // PART))] if shop.layout == "c" else []
-    )
-    there = [_is_there(path) for path in parts]
+    parts: list[Path] = []
+    if shop.place.layout == "c":
+        parts = [shop.place.folder / f"data_part{part + 1}.zip" for part in range(-(-count // PART))]
+    there = [is_there(path) for path in parts]
     chunks = [(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
     tasks = ((start, stop, bool(parts) and there[start // PART]) for start, stop in chunks)
-    table = shop.folder / f"{PARTIAL}{SAMPLES}"
+    table = shop.place.folder / f"{PARTIAL}{SAMPLES}"
     with output_errors(table), ExitStack() as stack:
         lines = csv.writer(stack.enter_context(table.open("w", newline="", encoding="utf-8")), lineterminator="\n")
-        lines.writerow(_COLUMNS)
+        lines.writerow(COLUMNS)
         archive: _Archive | None = None
         for made in _in_order(shop, tasks, min(jobs, -(-len(chunks) // 2))):
             pictures = [one.image for one in made if one.image is not None]
@@ -256,12 +207,12 @@ def _write_all(
                 if parts and not there[index // PART]:
                     archive = archive or stack.enter_context(_Archive(parts[index // PART]))
                     for plane, content in files.items():
-                        archive.add(f"data_{index // PART + 1}/{_inside(shop, plane, name)}", content)
+                        archive.add(f"data_{index // PART + 1}/{shop.place.inside(plane, name)}", content)
                 elif "depth" in files:
-                    path = shop.path("depth", name)
-                    if not _is_there(path):
+                    path = shop.place.path("depth", name)
+                    if not is_there(path):
                         put(path, files["depth"])
-                lines.writerow(_line(composition, cell, name, where, stored))
+                lines.writerow(line_of(composition, cell, name, where, stored))
                 clipped += where.clipped
                 index += 1
                 if archive and (index == count or index % PART == 0):
@@ -269,33 +220,8 @@ def _write_all(
                     archive = None
             if progress is not None:
                 progress(index, count)
-    table.replace(shop.folder / SAMPLES)
+    table.replace(shop.place.folder / SAMPLES)
     return clipped
-
-
-_COLUMNS = (  # of samples.csv
-    *("id", "background", "foreground", "split", "mirror", "position"),
-    *("x", "y", "width", "height", "distance", "clipped"),
-)
-
-
-def _line(
-    composition: Composition, cell: Any, name: str, where: Placement, stored: StoredDepth | None
-) -> tuple[object, ...]:
-    materials = composition.materials
-    own = where.code is not None and stored is not None
-    distance = round((where.code or 0) * (stored.scale if stored else 0), 10) if own else ""
-    return (
-        name,
-        materials.backgrounds[cell.background].name,
-        materials.foregrounds[cell.foreground].name,
-        cell.split or "",
-        int(cell.mirror),
-        cell.position,
-        *where[:4],
-        distance,
-        int(where.clipped),
-    )
 
 
 class _Archive:
@@ -325,10 +251,6 @@ class _Archive:
         self._temporary.replace(self._path)
 
 
-def _inside(shop: _Workshop, plane: str, name: str) -> str:
-    return f"{LAYOUTS['c'].folders[plane]}/{name}{shop.suffix(plane)}"
-
-
 def _in_order(shop: _Workshop, tasks: Iterator[tuple[int, int, bool]], jobs: int) -> Iterator[list[_Made]]:
     """Yield what tasks make, in their order; a bounded number waits, so that memory stays flat."""
     if jobs <= 1:
@@ -346,8 +268,8 @@ def _in_order(shop: _Workshop, tasks: Iterator[tuple[int, int, bool]], jobs: int
             yield waiting.popleft().result()
     except BrokenProcessPool:
         raise OutputError(
-            f"A worker process ended early, perhaps for want of memory. Run the same command again with fewer "
-            f"--jobs: what is in {shop.folder} is kept. (In a script, put the call under: if __name__ == '__main__'.)"
+            f"A worker process ended early, perhaps for want of memory. Run the same command again with fewer --jobs: "
+            f"what is in {shop.place.folder} is kept. (A script must call this under: if __name__ == '__main__'.)"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
@@ -374,109 +296,3 @@ def _end_with(sentinel: int) -> None:
 def _work(start: int, stop: int, part_is_there: bool) -> list[_Made]:
     assert _shop is not None
     return _shop.make(start, stop, part_is_there)
-
-
-def _begin(shop: _Workshop, asked: dict[str, Any]) -> None:
-    """Mark a new folder as unfinished; refuse one that holds anything but part of what is asked for."""
-    folder, path = shop.folder, shop.folder / FACTS
-    layout = LAYOUTS[shop.layout]
-    there = {item.name for item in folder.iterdir() if not item.name.startswith(".")}
-    ours = {FACTS, SAMPLES, layout.list, *layout.folders.values()}
-    if path.exists():
-        facts = read_json(path)
-        before = facts.get("settings")
-        if facts.get("made_by") == MADE_BY and isinstance(before, dict) and before != asked:
-            different = [name for name in {**before, **asked} if before.get(name) != asked.get(name)]
-            told = "; ".join(f"{name}: {before.get(name)} there, {asked.get(name)} asked for" for name in different[:3])
-            raise OutputError(
-                f"{folder} holds another set ({told}). Choose another --out; the same command goes on with an "
-                "unfinished one."
-            )
-        if facts.get("made_by") == MADE_BY and before == asked:
-            others = {
-                name for name in there - ours if not (shop.layout == "c" and re.fullmatch(r"data_part\d+\.zip", name))
-            }
-            others |= set(_strange(shop))
-            if not others:
-                return
-            there = others
-    if there:
-        named = ", ".join(sorted(there)[:3]) + ("…" if len(there) > 3 else "")
-        raise OutputError(f"{folder} holds other files ({named}). Choose an empty or a new folder with --out.")
-    write_json(path, {"made_by": MADE_BY, "version": FACTS_VERSION, "finished": False, "settings": asked})
-
-
-def _strange(shop: _Workshop) -> Iterator[str]:
-    """Yield files in our folders that are not part of the set, which pairing by order would trip over."""
-    composition = shop.studio.composition
-    for plane, name in LAYOUTS[shop.layout].folders.items():
-        folder = shop.folder / name
-        if not folder.is_dir():
-            continue
-        with os.scandir(folder) as found:
-            for item in found:
-                stem, suffix = Path(item.name).stem, Path(item.name).suffix
-                digits = re.fullmatch(r"bg([1-9]\d*|0\d+)(?:_(\d+))?", stem, re.ASCII)
-                rank, number = (int(part or 1) - 1 for part in digits.groups()) if digits else (-1, -1)
-                expected = ""
-                if 0 <= rank < len(composition.backgrounds) and 0 <= number < composition.plan.each:
-                    index = rank * composition.plan.each + number
-                    expected = composition.background_name(rank) if plane == "background" else composition.name(index)
-                if (stem, suffix) != (expected, shop.suffix(plane)) and not item.name.startswith(PARTIAL):
-                    yield f"{name}/{item.name}"
-
-
-def _write_list(shop: _Workshop) -> None:
-    """Write the list that says what belongs together, where the layout has one."""
-    name = LAYOUTS[shop.layout].list
-    if name is None:
-        return
-    composition = shop.studio.composition
-    each, foregrounds = composition.plan.each, composition.materials.foregrounds
-    path = shop.folder / name
-    temporary = path.with_name(f"{PARTIAL}{name}")
-    with output_errors(path):
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            for index, cell, stem in composition.rows():
-                background = composition.background_name(index // each)
-                if shop.layout == "a":
-                    file.write(f"{background}\t{stem}\t{stem}\t{stem}\n")
-                else:
-                    figure = foregrounds[cell.foreground].path.name
-                    image, mask = stem + shop.suffix("image"), stem + shop.suffix("mask")
-                    file.write(f"{background}{shop.suffix('background')}\t{figure}\t{image}\t{mask}\t{mask}\n")
-        temporary.replace(path)
-
-
-def _stored(composition: Composition) -> StoredDepth | None:
-    coding = composition.materials.coding
-    return None if coding is None else StoredDepth(coding.scale, coding.unit, coding.kind, (UNKNOWN,))
-
-
-def _facts(composition: Composition, layout: str, stored: StoredDepth | None, clipped: int) -> dict[str, Any]:
-    plan = composition.plan
-    depth = {}
-    if stored is not None:
-        depth = {
-            "depth_scale": stored.scale,
-            "depth_unit": stored.unit,
-            "depth_kind": stored.kind,
-            "depth_invalid": list(stored.invalid),
-        }
-    coding = composition.materials.coding
-    return {
-        "made_by": MADE_BY,
-        "version": FACTS_VERSION,
-        "finished": True,
-        "format": LAYOUTS[layout].format,
-        "samples": SAMPLES,
-        "mask_figure_from": FIGURE_FROM,
-        **depth,
-        **({} if coding is None else {"usual_distance": coding.usual, "clipped_sizes": clipped}),
-        "composites": plan.count,
-        "backgrounds": len(composition.backgrounds),
-        "composites_per_background": plan.each,
-        "splits": composition.splits(),
-        "skipped": composition.materials.skipped,
-        "notes": list(composition.notes),
-    }

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from basrelief.data.compose_layouts import StoredDepth
 from basrelief.data.compose_material import MOST, fine_scale
-from basrelief.data.compose_write import StoredDepth
 from basrelief.errors import DataError, MissingExtraError, UsageError
 
 METRIC = frozenset({"chmv2", "depth_pro", "glpn", "tipsv2_dpt", "zoedepth"})  # families that predict metres
