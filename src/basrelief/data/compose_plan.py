@@ -160,7 +160,7 @@ def make_plan(
             raise UsageError(
                 f"--limit {limit} is too few: expected {len(parts)} or more, one for each of train, val, test."
             )
-        total, each = _fit(total, each, limit)
+        total, each = _fit(total, each, limit, len(parts))
     used = _apportion(total, [len(part.backgrounds) for part in parts])
     parts = tuple(
         Part(
@@ -204,8 +204,8 @@ def _divide(count: int, shares: Sequence[float], names: Sequence[object], what: 
     if count < len(shares):
         listed = " and ".join(map(str, names)).replace(" and ", ", ", len(names) - 2)
         raise DataError(
-            f"There are {count} {what}, and {listed} need at least one each: {len(shares)} or more are needed. Add "
-            "some, leave a split out (--split 80/0/20), or do not divide (--split random; scores are then flattered)."
+            f"Number of {what}: {count}; {listed} need at least one each, so {len(shares)} or more are needed. Add some, "
+            "leave a split out (--split 80/0/20), or do not divide (--split random; scores are then flattered)."
         )
     order = stream(seed, f"compose {what.rpartition(' ')[2]} split").permutation(count).tolist()
     ends = np.cumsum(_apportion(count, shares)).tolist()
@@ -222,11 +222,11 @@ def _apportion(count: int, weights: Sequence[float]) -> list[int]:
     return [int(part) for part in result]
 
 
-def _fit(backgrounds: int, each: int, limit: int) -> tuple[int, int]:
+def _fit(backgrounds: int, each: int, limit: int, parts: int) -> tuple[int, int]:
     """Return how many backgrounds, and composites of each, make most of a limit with two thirds of the backgrounds."""
     if backgrounds * each <= limit:
         return backgrounds, each
-    fewest = -(-2 * backgrounds // 3)
+    fewest = max(parts, -(-2 * backgrounds // 3))
     if limit < backgrounds:
         return limit, 1
     candidates = [(used * min(each, limit // used), used) for used in range(fewest, backgrounds + 1)]
