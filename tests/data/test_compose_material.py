@@ -1,4 +1,4 @@
-"""Backgrounds and their depth: cut and resized alike, unknown kept unknown, everything broken found before the start."""
+"""Backgrounds and their depth: cut and resized alike, unknown kept unknown, what is broken found before the start."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ import pytest
 from PIL import Image
 
 from basrelief.data.compose import plan_composition
-from basrelief.data.compose_material import (
-    DepthCoding,
-    Material,
-    decode_depth,
-    fine_scale,
-    load_backdrop,
-)
+from basrelief.data.compose_depth import DepthCoding, decode_depth, fine_scale
+from basrelief.data.compose_material import Material, load_backdrop
 from basrelief.data.decode import read_depth
 from basrelief.data.source import DataOptions
 from basrelief.errors import DataError, UsageError
@@ -67,7 +62,9 @@ def test_zero_65535_nan_and_stated_values_are_unknown_and_the_rest_is_exact(tmp_
     values = stored.astype(np.float32) / 1000
     values[0, 5] = np.nan
     np.save(tmp_path / "depth.npy", values)
-    floats = load_backdrop(replace(material, depth=tmp_path / "depth.npy"), (8, 8), replace(CODING, read_scale=1.0)).codes
+    floats = load_backdrop(
+        replace(material, depth=tmp_path / "depth.npy"), (8, 8), replace(CODING, read_scale=1.0)
+    ).codes
     assert floats is not None
     assert floats[0, 5] == 0
     assert np.array_equal(floats[1:7], stored[1:7])
@@ -163,6 +160,18 @@ def test_a_rooms_middle_without_depth_is_noticed_before_composing(tmp_path: Path
     Image.fromarray(depth).save(tmp_path / "depths" / "room-2.png")
     with pytest.raises(DataError, match=r"room-2\.png: has no known depth in the part that is used"):
         plan_composition(options)
+
+
+def test_frames_of_a_video_are_noticed_and_blocks_recommended(tmp_path: Path) -> None:
+    options = materials(tmp_path, 12)
+    assert "--group-blocks" not in " ".join(plan_composition(options).notes), "unlike rooms"
+    scene = np.linspace(0, 255, 64 + 12 * 6).astype(np.uint8)
+    for number in range(12):
+        frame = np.repeat(np.tile(scene[6 * number : 6 * number + 64], (48, 1))[..., None], 3, 2)
+        Image.fromarray(frame).save(tmp_path / "rooms" / f"room-{number + 1}.png")
+    assert "--group-blocks 10, say, keeps neighbours together" in " ".join(plan_composition(options).notes)
+    assert "--group-blocks" not in " ".join(plan_composition(replace(options, group_blocks=4)).notes)
+    assert "--group-blocks" not in " ".join(plan_composition(replace(options, split="random")).notes)
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:

@@ -125,9 +125,7 @@ def test_blocks_of_neighbours_stay_whole_and_frames_at_their_borders_are_left_ou
     assert len(split) < 100
 
 
-@pytest.mark.parametrize(
-    ("backgrounds", "foregrounds", "what"), [(2, 9, "backgrounds: 2"), (9, 1, "foregrounds: 1")]
-)
+@pytest.mark.parametrize(("backgrounds", "foregrounds", "what"), [(2, 9, "backgrounds: 2"), (9, 1, "foregrounds: 1")])
 def test_too_few_to_divide_says_how_many_are_needed(backgrounds: int, foregrounds: int, what: str) -> None:
     with pytest.raises(DataError, match=rf"Number of {what}; train, val and test need.*3 or more are needed"):
         make_plan(backgrounds, foregrounds, shares=SHARES)

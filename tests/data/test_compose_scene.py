@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from basrelief.data.compose import Composed, Composition, Studio, plan_composition
-from basrelief.data.compose_material import Backdrop, DepthCoding
+from basrelief.data.compose_depth import DepthCoding
+from basrelief.data.compose_material import Backdrop
 from basrelief.data.compose_plan import Cell
 from basrelief.data.compose_scene import Recipe, move_scene, name_numbers, paste_figure, place_figure
 from basrelief.data.cutout import resize_figure

@@ -136,7 +136,10 @@ def _read_samples(path: Path) -> dict[str, tuple[str, str, str]]:
         raise DataError(f"{path} is not there, which {FACTS} beside it names. {_AGAIN}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}). {_AGAIN}") from None
-    for name, (_, _, split) in table.items():
+    for name, row in table.items():
+        if None in row:
+            raise DataError(f"{path}: the line of {name!r} is cut short. {_AGAIN}")
+        split = row[2]
         if split not in ("", *SPLITS):
             raise DataError(f"{path}: the split of {name!r} is {split!r}; expected train, val or test. {_AGAIN}")
     return table

@@ -9,14 +9,15 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from basrelief.batch import Sample
-from basrelief.data.compose_material import Backdrop, Material, Materials, decode_depth, find_materials, load_backdrop
+from basrelief.data.compose_depth import decode_depth
+from basrelief.data.compose_material import Backdrop, Material, Materials, find_materials, load_backdrop
+from basrelief.data.compose_options import SMALLEST_FIGURE, ComposeOptions, check_options
 from basrelief.data.compose_plan import Cell, Part, Plan, make_plan, read_shares
 from basrelief.data.compose_scene import (
     Placement,
@@ -28,58 +29,9 @@ from basrelief.data.compose_scene import (
     place_figure,
 )
 from basrelief.data.cutout import FIGURE_FROM, load_figure
-from basrelief.data.source import DataOptions, Entry, Source
-from basrelief.errors import UsageError
+from basrelief.data.source import Entry, Source
 
 CACHED = 64 << 20  # bytes of decoded figures that each process keeps, and as many of backgrounds
-SMALLEST_FIGURE = 8  # pixels
-
-
-@dataclass(frozen=True)
-class ComposeOptions:
-    """What to compose and how; see ``docs/compose.md``.
-
-    Attributes
-    ----------
-    backgrounds, foregrounds, depths
-        Folders. ``depths`` None: no depth from the backgrounds.
-    depth
-        How depth is stored in ``depths``.
-    resolution
-        (height, width) of composites.
-    positions, mirror
-        How often each pair of background and foreground is composed: so many positions, mirrored as well or not.
-    smallest, largest
-        Longest side of a figure, as a share of the picture's shorter side.
-    shadow, harmonise, misalign
-        As in ``Recipe``.
-    split, group_blocks
-        Shares of train, val and test, or "random"; blocks of neighbouring backgrounds to keep whole.
-    limit
-        Composites at most.
-    skip_broken
-        Leave out files that cannot be used.
-    seed
-        Not negative.
-    """
-
-    backgrounds: Path
-    foregrounds: Path
-    depths: Path | None = None
-    depth: DataOptions = field(default_factory=DataOptions)
-    resolution: tuple[int, int] = (224, 224)
-    positions: int = 1
-    mirror: bool = False
-    smallest: float = 0.2
-    largest: float = 0.53
-    shadow: bool = False
-    harmonise: bool = False
-    misalign: float = 0.0
-    split: str = "70/15/15"
-    group_blocks: int | None = None
-    limit: int | None = None
-    skip_broken: bool = False
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,7 +177,7 @@ def plan_composition(options: ComposeOptions, progress: Callable[[int, int], Non
     DataError
         If materials are missing, broken or too few.
     """
-    _check(options)
+    check_options(options)
     shares = read_shares(options.split)
     materials = find_materials(
         options.backgrounds,
@@ -255,6 +207,11 @@ def plan_composition(options: ComposeOptions, progress: Callable[[int, int], Non
         options.misalign,
         options.seed,
     )
+    if materials.alike and shares is not None and not options.group_blocks:
+        notes.append(
+            "Neighbouring backgrounds look alike, as frames of a video do, and stand in different splits: "
+            "--group-blocks 10, say, keeps neighbours together."
+        )
     return Composition(materials, plan, recipe, (*materials.notes, *notes))
 
 
@@ -284,41 +241,6 @@ def composed_source(composition: Composition) -> Source:
         depth_kind=None if coding is None else coding.kind,
         notes=composition.notes,
     )
-
-
-def _check(options: ComposeOptions) -> None:
-    height, width = options.resolution
-    short = min(height, width)
-    if not 16 <= short <= max(height, width) <= 8192:
-        raise UsageError(f"--resolution {height}x{width}: expected sides of 16 to 8192 pixels.")
-    if not 0 < options.smallest <= options.largest <= 1:
-        raise UsageError(
-            f"--min-size {options.smallest:g} and --max-size {options.largest:g}: expected shares of the picture's "
-            "shorter side, the first not above the second, such as 0.2 and 0.53."
-        )
-    if options.smallest * short < SMALLEST_FIGURE:
-        raise UsageError(
-            f"--min-size {options.smallest:g} is {options.smallest * short:.1f} pixels at {width} × {height}, too "
-            f"small to see. Expected {SMALLEST_FIGURE / short:.2g} or more."
-        )
-    if not 0 <= options.misalign <= short / 8:
-        raise UsageError(f"--misalign {options.misalign:g}: expected 0 to {short // 8} pixels at {width} × {height}.")
-    for name, value in (
-        ("positions", options.positions),
-        ("limit", options.limit),
-        ("group-blocks", options.group_blocks),
-    ):
-        if value is not None and value < 1:
-            raise UsageError(f"--{name} {value}: expected 1 or more.")
-    if options.seed < 0:
-        raise UsageError(f"--seed {options.seed}: expected 0 or a positive whole number.")
-    stated = [
-        f"--{name.replace('_', '-')}"
-        for name in ("depth_scale", "depth_unit", "depth_invalid")
-        if getattr(options.depth, name)
-    ]
-    if stated and options.depths is None:
-        raise UsageError(f"{', '.join(stated)}: these say how --depths is stored, and there is no --depths.")
 
 
 def _digits(count: int) -> int:

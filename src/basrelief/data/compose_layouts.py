@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from basrelief.data.beside import FACTS, FACTS_VERSION, MADE_BY, SAMPLES
 from basrelief.data.compose import Composition
-from basrelief.data.compose_material import UNKNOWN
+from basrelief.data.compose_depth import UNKNOWN
 from basrelief.data.compose_plan import Cell
 from basrelief.data.compose_scene import Placement
 from basrelief.data.cutout import FIGURE_FROM

@@ -7,28 +7,32 @@ others with uneven numbers of composites.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from basrelief.data.compose_depth import (
+    DepthCoding,
+    DepthLook,
+    encode_depth,
+    fine_scale,
+    look_at_depth,
+    read_coding,
+    settle,
+)
 from basrelief.data.cutout import load_figure
 from basrelief.data.decode import ARRAY_SUFFIXES, IMAGE_SUFFIXES, FileError, read_depth, read_image
-from basrelief.data.folder_facts import depth_facts
 from basrelief.data.folder_layout import Found, best_pairs, natural, scan, without_doubles
 from basrelief.data.folder_load import size_fault
 from basrelief.data.source import DataOptions, Fault
-from basrelief.errors import DataError, UsageError
-
-UNKNOWN = 0  # code of unknown depth in what is written
-MOST = 65535  # the largest code
-USUAL_INVALID = (0.0, 65535.0)  # stored values that sensors write where they measure nothing
+from basrelief.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -41,38 +45,18 @@ class Material:
 
 
 @dataclass(frozen=True)
-class DepthCoding:
-    """How depth is read, and how composites store it.
-
-    Attributes
-    ----------
-    read_scale, invalid
-        Stored values of the depth maps times this are distances; stored values that mean unknown.
-    scale
-        A code of a composite times this is its distance; code 0 is unknown.
-    unit, kind
-        Of distances; "metric", or "relative" where the unit is not known.
-    usual
-        A distance at which figures often stand; a figure's size in the picture is its size there, in perspective.
-    """
-
-    read_scale: float
-    invalid: tuple[float, ...]
-    scale: float
-    unit: str
-    kind: str
-    usual: float = 1.0
-
-
-@dataclass(frozen=True)
 class Materials:
-    """All that can be used, and what was found out about it. ``skipped``: file -> why it is left out."""
+    """All that can be used, and what was found out about it.
+
+    ``skipped``: file -> why it is left out. ``alike``: whether neighbouring backgrounds look like frames of a video.
+    """
 
     backgrounds: tuple[Material, ...]
     foregrounds: tuple[Material, ...]
     coding: DepthCoding | None = None
     notes: tuple[str, ...] = ()
     skipped: dict[str, str] = field(default_factory=dict)
+    alike: bool = False
 
     def fingerprint(self) -> str:
         """Return a hash of names and sizes of all files, to notice that they have changed."""
@@ -89,16 +73,6 @@ class Backdrop(NamedTuple):
 
     image: np.ndarray
     codes: np.ndarray | None
-
-
-class _Looked(NamedTuple):
-    """What one depth map holds: whether whole numbers that fit 16 bits, its highest value, how near and how unknown."""
-
-    whole: bool
-    highest: float
-    near: float
-    unknown: float
-    topmost: float
 
 
 def find_materials(
@@ -140,17 +114,16 @@ def find_materials(
     coding = None
     if depths is not None:
         behind = _with_depth(behind, depths, faults, notes)
-        coding = _read_coding(options, notes)
-    looks: dict[str, _Looked] = {}
+        coding = read_coding(options, notes)
+    looks: dict[str, DepthLook | None] = {}
+    thumbs: dict[str, np.ndarray] = {}
 
     def look(material: Material) -> Fault | None:
         try:
             if material in in_front:
                 load_figure(material.path)
             else:
-                load_backdrop(material, resolution, None)
-                if coding is not None:
-                    looks[material.name] = _look(material, coding, resolution)
+                thumbs[material.name], looks[material.name] = _look(material, coding, resolution)
         except FileError as error:
             return error.fault
         return None
@@ -173,9 +146,11 @@ def find_materials(
         if not left:
             raise DataError(f"{folder}: none of its {what} can be used.\n" + _listed(faults))
     if coding is not None:
-        coding = _settle(coding, [looks[material.name] for material in behind], not options.depth_invalid, notes)
+        seen = [found for material in behind if (found := looks[material.name])]
+        coding = settle(coding, seen, not options.depth_invalid, notes)
+    alike = _neighbours_alike([thumbs[material.name] for material in behind])
     skipped = {fault.file: str(fault).removeprefix(f"{fault.file}: ") for fault in faults}
-    return Materials(tuple(behind), tuple(figures), coding, tuple(notes), skipped)
+    return Materials(tuple(behind), tuple(figures), coding, tuple(notes), skipped, alike)
 
 
 def load_backdrop(material: Material, resolution: tuple[int, int], coding: DepthCoding | None) -> Backdrop:
@@ -200,26 +175,7 @@ def load_backdrop(material: Material, resolution: tuple[int, int], coding: Depth
         raise FileError(fault.file, fault.problem, fault.remedy)
     down = (box[1] + (np.arange(height) + 0.5) / height * (box[3] - box[1])) * stored.shape[0]
     across = (box[0] + (np.arange(width) + 0.5) / width * (box[2] - box[0])) * stored.shape[1]
-    return Backdrop(image, _encode(stored[down.astype(np.intp)[:, None], across.astype(np.intp)], coding))
-
-
-def decode_depth(codes: np.ndarray, scale: float) -> np.ndarray:
-    """Return codes as float32 distances, NaN where unknown, as reading the file does."""
-    return np.where(codes == UNKNOWN, np.float32(np.nan), codes.astype(np.float32) * np.float32(scale))
-
-
-def fine_scale(highest: float) -> float:
-    """Return the finest scale of the form 1, 2 or 5 times a power of ten with which 16 bits reach ``highest``."""
-    exact = highest / MOST
-    power = math.floor(math.log10(exact))
-    return next(float(f"{digit}e{power}") for digit in (1, 2, 5, 10) if digit * 10.0**power >= exact)
-
-
-def _encode(stored: np.ndarray, coding: DepthCoding) -> np.ndarray:
-    with np.errstate(invalid="ignore"):
-        known = np.isfinite(stored) & (stored > 0) & ~np.isin(stored, np.array(coding.invalid, np.float32))
-        codes = np.rint(np.where(known, stored, 0).astype(np.float64) * (coding.read_scale / coding.scale))
-    return np.where(known & (codes <= MOST), np.maximum(codes, 1), UNKNOWN).astype(np.uint16)
+    return Backdrop(image, encode_depth(stored[down.astype(np.intp)[:, None], across.astype(np.intp)], coding))
 
 
 def _middle(aspect: float, wanted: float) -> tuple[float, float, float, float]:
@@ -228,56 +184,31 @@ def _middle(aspect: float, wanted: float) -> tuple[float, float, float, float]:
     return (1 - across) / 2, (1 - down) / 2, (1 + across) / 2, (1 + down) / 2
 
 
-def _look(material: Material, coding: DepthCoding, resolution: tuple[int, int]) -> _Looked:
-    assert material.depth is not None
-    stored = read_depth(material.depth)
-    where = str(material.depth)
-    said = stored[np.isfinite(stored) & ~np.isin(stored, np.array(coding.invalid, np.float32))]
-    known = said[said > 0]
-    if not known.size:
-        raise FileError(where, "has no known depth", "Export it again, or remove it and its background")
-    if (said < 0).any():
-        remedy = "If these mean unknown, name them with --depth-invalid"
-        raise FileError(where, "has depth below 0, where distances are expected", remedy)
-    whole = bool((known == np.rint(known)).all() and known.max() <= MOST)
-    trial = replace(coding, scale=coding.read_scale if whole else coding.read_scale * fine_scale(float(known.max())))
-    codes = load_backdrop(material, resolution, trial).codes
-    assert codes is not None
-    if not codes.any():
+def _look(
+    material: Material, coding: DepthCoding | None, resolution: tuple[int, int]
+) -> tuple[np.ndarray, DepthLook | None]:
+    """Decode a background for a first time; return a tiny grey picture of it, and what its depth map holds."""
+    image = load_backdrop(material, resolution, None).image
+    thumb = np.asarray(Image.fromarray(image).convert("L").resize((16, 16), Image.Resampling.BOX), np.float32)
+    if coding is None or material.depth is None:
+        return thumb, None
+    look = look_at_depth(read_depth(material.depth), material.depth, coding)
+    fine = coding.read_scale if look.whole else coding.read_scale * fine_scale(look.highest)
+    codes = load_backdrop(material, resolution, replace(coding, scale=fine)).codes
+    if codes is None or not codes.any():
         problem = "has no known depth in the part that is used, the middle of its background"
-        raise FileError(where, problem, "Choose another --resolution, or remove it and its background")
-    near = float(np.percentile(codes[codes != UNKNOWN], 10)) * trial.scale
-    return _Looked(whole, float(known.max()), near, 1 - known.size / stored.size, float(np.mean(stored == MOST)))
+        raise FileError(str(material.depth), problem, "Choose another --resolution, or remove it and its background")
+    return thumb, look
 
 
-def _settle(coding: DepthCoding, looks: Sequence[_Looked], assumed: bool, notes: list[str]) -> DepthCoding:
-    """Choose the scale of what is written, and the usual distance, once all depth maps have been seen."""
-    scale = coding.read_scale
-    unit = f" {coding.unit}".rstrip()
-    if not all(look.whole for look in looks):
-        scale = fine_scale(max(look.highest for look in looks) * coding.read_scale)
-        notes.append(f"Depth maps hold fractions or large numbers: composites store depth in steps of {scale:g}{unit}.")
-    unknown = float(np.mean([look.unknown for look in looks]))
-    notes.append(f"Depth of backgrounds is unknown at {unknown:.1%} of their pixels, and stays so outside the figure.")
-    topmost = float(np.mean([look.topmost for look in looks]))
-    if assumed and topmost > 0:
-        notes.append(
-            f"Depth: the stored value 65535 ({topmost:.1%} of the pixels) counts as unknown, as 0 does; "
-            "--depth-invalid says otherwise."
-        )
-    usual = 0.7 * float(np.median([look.near for look in looks]))
-    return replace(coding, scale=scale, usual=float(f"{usual:.3g}"))
-
-
-def _read_coding(options: DataOptions, notes: list[str]) -> DepthCoding:
-    unit, kind = depth_facts("depth", options, notes)
-    if kind == "disparity":
-        raise UsageError(
-            "--depths needs distances, and --depth-kind disparity is the inverse of distance. Convert the depth maps, "
-            "or let --teacher say the depth of the composites."
-        )
-    scale = options.depth_scale or 1.0
-    return DepthCoding(scale, options.depth_invalid or USUAL_INVALID, scale, unit, kind)
+def _neighbours_alike(thumbs: Sequence[np.ndarray]) -> bool:
+    """Return whether pictures differ from the next one by less than half of what they do from one far away."""
+    if len(thumbs) < 8:
+        return False
+    half = len(thumbs) // 2
+    near = [np.abs(a - b).mean() for a, b in pairwise(thumbs)]
+    far = [np.abs(a - b).mean() for a, b in zip(thumbs, thumbs[half:], strict=False)]
+    return bool(np.median(near) < 0.5 * np.median(far))
 
 
 def _list(folder: Path, what: str, faults: list[Fault]) -> list[Material]:

@@ -204,8 +204,8 @@ def _divide(count: int, shares: Sequence[float], names: Sequence[object], what: 
     if count < len(shares):
         listed = " and ".join(map(str, names)).replace(" and ", ", ", len(names) - 2)
         raise DataError(
-            f"Number of {what}: {count}; {listed} need at least one each, so {len(shares)} or more are needed. Add some, "
-            "leave a split out (--split 80/0/20), or do not divide (--split random; scores are then flattered)."
+            f"Number of {what}: {count}; {listed} need at least one each, so {len(shares)} or more are needed. Add "
+            "some, leave a split out (--split 80/0/20), or do not divide (--split random; scores are then flattered)."
         )
     order = stream(seed, f"compose {what.rpartition(' ')[2]} split").permutation(count).tolist()
     ends = np.cumsum(_apportion(count, shares)).tolist()

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from basrelief.data.compose import ComposeOptions, Composition, composed_source, plan_composition
+from basrelief.data.compose import Composition, composed_source, plan_composition
 from basrelief.data.compose_layouts import LAYOUTS
+from basrelief.data.compose_options import ComposeOptions
 from basrelief.data.compose_write import DepthTeacher, write_composition
 from basrelief.data.source import Source
 from basrelief.data.store import open_store, pack

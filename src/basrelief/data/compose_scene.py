@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from basrelief.data.compose_material import UNKNOWN, Backdrop, DepthCoding
+from basrelief.data.compose_depth import UNKNOWN, DepthCoding
+from basrelief.data.compose_material import Backdrop
 from basrelief.data.cutout import FIGURE_FROM, resize_figure
 from basrelief.seeding import stream
 

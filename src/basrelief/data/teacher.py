@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from basrelief.data.compose_depth import MOST, fine_scale
 from basrelief.data.compose_layouts import StoredDepth
-from basrelief.data.compose_material import MOST, fine_scale
 from basrelief.errors import DataError, MissingExtraError, UsageError
 
 METRIC = frozenset({"chmv2", "depth_pro", "glpn", "tipsv2_dpt", "zoedepth"})  # families that predict metres
@@ -53,7 +53,8 @@ class Teacher:
         torch = self._torch
         sizes = [image.shape[:2] for image in images]
         with torch.inference_mode():
-            inputs = self._processor(images=images, return_tensors="pt", input_data_format="channels_last")
+            own = [np.array(image) for image in images]  # torch warns of arrays that it may not write to
+            inputs = self._processor(images=own, return_tensors="pt", input_data_format="channels_last")
             outputs = self._network(**inputs.to(self._device))
             found = self._processor.post_process_depth_estimation(outputs, sizes)
         return [self._code(one["predicted_depth"].float().cpu().numpy()) for one in found]
