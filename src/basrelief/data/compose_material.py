@@ -188,17 +188,16 @@ def _look(
     material: Material, coding: DepthCoding | None, resolution: tuple[int, int]
 ) -> tuple[np.ndarray, DepthLook | None]:
     """Decode a background for a first time; return a tiny grey picture of it, and what its depth map holds."""
-    image = load_backdrop(material, resolution, None).image
-    thumb = np.asarray(Image.fromarray(image).convert("L").resize((16, 16), Image.Resampling.BOX), np.float32)
-    if coding is None or material.depth is None:
-        return thumb, None
-    look = look_at_depth(read_depth(material.depth), material.depth, coding)
-    fine = coding.read_scale if look.whole else coding.read_scale * fine_scale(look.highest)
-    codes = load_backdrop(material, resolution, replace(coding, scale=fine)).codes
-    if codes is None or not codes.any():
+    look = None
+    if coding is not None and material.depth is not None:
+        look = look_at_depth(read_depth(material.depth), material.depth, coding)
+        coding = coding if look.whole else replace(coding, scale=coding.read_scale * fine_scale(look.highest))
+    image, codes = load_backdrop(material, resolution, coding)
+    if codes is not None and not codes.any():
         problem = "has no known depth in the part that is used, the middle of its background"
         raise FileError(str(material.depth), problem, "Choose another --resolution, or remove it and its background")
-    return thumb, look
+    thumb = Image.fromarray(image).convert("L").resize((16, 16), Image.Resampling.BOX)
+    return np.asarray(thumb, np.float32), look
 
 
 def _neighbours_alike(thumbs: Sequence[np.ndarray]) -> bool:
