@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from basrelief.data.compose import Composed, Composition, Studio, plan_composition
 from basrelief.data.compose_depth import DepthCoding
@@ -210,6 +211,26 @@ def test_composites_depend_on_seed_and_names_alone(tmp_path: Path) -> None:
     assert np.array_equal(one.scene.codes, other.scene.codes)
     seeded = replace(fewer, recipe=replace(fewer.recipe, seed=1))
     assert render(seeded, "room-4", "cup-3").where != one.where
+
+
+def test_a_mirrored_figure_is_turned_round_and_stands_elsewhere(tmp_path: Path) -> None:
+    options = materials(tmp_path, mirror=True)
+    lopsided = draw_disc()
+    lopsided[:, 24:, 3] = 0
+    for path in (tmp_path / "cutouts").iterdir():
+        Image.fromarray(lopsided).save(path)
+    studio = Studio(plan_composition(options))
+    places = []
+    for room in range(6):
+        straight, turned = (studio.compose(Cell(room, 0, mirror, 0, None)) for mirror in (False, True))
+        for one, left in ((straight, True), (turned, False)):
+            where = one.where
+            inside = one.scene.alpha[where.y : where.y + where.height, where.x : where.x + where.width]
+            half = where.width // 2
+            weight = np.count_nonzero(inside[:, -half:] >= 128) > np.count_nonzero(inside[:, :half] >= 128)
+            assert weight == left, "the disc's flat side is on the other side"
+        places.append(straight.where != turned.where)
+    assert any(places)
 
 
 def test_the_numbers_that_stand_for_names_are_those_they_were() -> None:
