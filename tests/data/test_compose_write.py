@@ -93,6 +93,12 @@ def test_a_store_holds_the_same_samples_as_a_layout(tmp_path: Path) -> None:
         compose_data(options, tmp_path / "full", packed=True)
 
 
+def test_a_composed_source_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    source = composed_source(plan_composition(materials(tmp_path, depths=True, **EVERYTHING)))
+    load = pickle.loads(pickle.dumps(source.load))
+    assert same(load(source.entries[3]), source.load(source.entries[3]))
+
+
 def test_soft_alpha_comes_back_as_the_mask_that_the_composite_has(tmp_path: Path) -> None:
     """A mask with only a few grey levels, or nothing but soft ones, is read by the facts and not by its looks."""
     options = materials(tmp_path)

@@ -112,7 +112,7 @@ def _strange(place: SetFolder, composition: Composition) -> Iterator[str]:
         with os.scandir(folder) as found:
             for item in found:
                 stem, suffix = Path(item.name).stem, Path(item.name).suffix
-                digits = re.fullmatch(r"bg([1-9]\d*|0\d+)(?:_(\d+))?", stem, re.ASCII)
+                digits = re.fullmatch(r"bg(\d+)(?:_(\d+))?", stem, re.ASCII)
                 rank, number = (int(part or 1) - 1 for part in digits.groups()) if digits else (-1, -1)
                 expected = ""
                 if 0 <= rank < len(composition.backgrounds) and 0 <= number < composition.plan.each:

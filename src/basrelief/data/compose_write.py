@@ -190,14 +190,14 @@ def _write_all(
     if shop.place.layout == "c":
         parts = [shop.place.folder / f"data_part{part + 1}.zip" for part in range(-(-count // PART))]
     there = [is_there(path) for path in parts]
-    chunks = [(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-    tasks = ((start, stop, bool(parts) and there[start // PART]) for start, stop in chunks)
+    starts = range(0, count, CHUNK)
+    tasks = ((start, min(start + CHUNK, count), bool(parts) and there[start // PART]) for start in starts)
     table = shop.place.folder / f"{PARTIAL}{SAMPLES}"
     with output_errors(table), ExitStack() as stack:
         lines = csv.writer(stack.enter_context(table.open("w", newline="", encoding="utf-8")), lineterminator="\n")
         lines.writerow(COLUMNS)
         archive: _Archive | None = None
-        for made in _in_order(shop, tasks, min(jobs, -(-len(chunks) // 2))):
+        for made in _in_order(shop, tasks, min(jobs, -(-len(starts) // 2))):
             pictures = [one.image for one in made if one.image is not None]
             depths = teacher.estimate(pictures) if teacher and pictures else []
             for number, (where, files, _) in enumerate(made):
@@ -229,25 +229,30 @@ class _Archive:
 
     def __init__(self, path: Path) -> None:
         self._path, self._temporary = path, path.with_name(f"{PARTIAL}{path.name}")
-        self._zip = zipfile.ZipFile(self._temporary, "w", zipfile.ZIP_STORED)  # PNG and JPEG are compressed already
+        # PNG and JPEG are compressed already.
+        self._zip: zipfile.ZipFile | None = zipfile.ZipFile(self._temporary, "w", zipfile.ZIP_STORED)
 
     def __enter__(self) -> _Archive:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._zip.close()
-        self._temporary.unlink(missing_ok=True)
+        if self._zip is not None:
+            self._zip.close()
+            self._temporary.unlink(missing_ok=True)
 
     def add(self, name: str, content: bytes) -> None:
         """Add a member."""
+        assert self._zip is not None
         member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
         member.external_attr = 0o644 << 16
         member.create_system = 3  # Unix, wherever it is made
         self._zip.writestr(member, content)
 
     def finish(self) -> None:
-        """Put the archive in its place."""
+        """Put the archive in its place, and forget what is in it: of many archives, that would grow large."""
+        assert self._zip is not None
         self._zip.close()
+        self._zip = None
         self._temporary.replace(self._path)
 
 

@@ -8,6 +8,7 @@ Monocular Depth Estimation, 2020. Those trained for distances (ZoeDepth, Depth P
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,13 +89,15 @@ def _load(name: str, device: str) -> tuple[Any, Any]:
 
 def _fetch(name: str) -> tuple[Any, Any]:
     """Return processor and network: from a folder, from what was downloaded before, or from the hub."""
-    import huggingface_hub
-    from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+    # Loaded by name: an extra, whose types are not there where it is not installed.
+    transformers: Any = importlib.import_module("transformers")
+    hub: Any = importlib.import_module("huggingface_hub")
 
     def open_(local: bool) -> tuple[Any, Any]:
-        processor: Any = AutoImageProcessor.from_pretrained(name, local_files_only=local)  # type: ignore[no-untyped-call]
+        processor = transformers.AutoImageProcessor.from_pretrained(name, local_files_only=local)
         # Weights as safetensors alone: the older kind of file can run a program when it is opened.
-        network = AutoModelForDepthEstimation.from_pretrained(name, local_files_only=local, use_safetensors=True)
+        models = transformers.AutoModelForDepthEstimation
+        network = models.from_pretrained(name, local_files_only=local, use_safetensors=True)
         return processor, network
 
     if Path(name).is_dir():
@@ -104,7 +107,7 @@ def _fetch(name: str) -> tuple[Any, Any]:
     try:
         return open_(True)
     except Exception:  # not downloaded before; whether it is there at all is asked once, not for a minute
-        huggingface_hub.model_info(name, timeout=10)
+        hub.model_info(name, timeout=10)
         return open_(False)
 
 
@@ -125,9 +128,7 @@ def _kind_of(config: Any, name: str) -> str:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the package's progress bars off standard error, where ours is."""
-    from transformers.utils import logging as untyped
-
-    logging: Any = untyped
+    logging: Any = importlib.import_module("transformers.utils.logging")
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
