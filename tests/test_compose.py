@@ -12,7 +12,7 @@ from PIL import Image
 
 from basrelief import cli
 from basrelief.data import open_source
-from composing import write_cutouts, write_depths, write_rooms
+from materials import write_cutouts, write_depths, write_rooms
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:

@@ -11,7 +11,8 @@ import pytest
 import basrelief
 
 PUBLIC = {
-    "Batch", "BasreliefError", "Sample", "__version__", "create_model", "evaluate", "inspect", "load_predictor",
+    "Batch", "BasreliefError", "Sample", "__version__", "compose", "create_model",
+    "evaluate", "inspect", "load_predictor",
     "pack", "parse_loss", "predict", "study", "train",
 }  # fmt: skip
 HEAVY = {"torch", "numpy", "polars", "scipy", "accelerate", "plotly", "PIL", "pydantic", "tensorboard"}

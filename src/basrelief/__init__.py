@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from basrelief.app import predict as predict
     from basrelief.app import study as study
     from basrelief.app import train as train
+    from basrelief.app_data import compose as compose
     from basrelief.app_data import inspect as inspect
     from basrelief.app_data import pack as pack
     from basrelief.batch import Batch as Batch
@@ -26,6 +27,7 @@ _HOMES = {
     "Batch": "basrelief.batch",
     "BasreliefError": "basrelief.errors",
     "Sample": "basrelief.batch",
+    "compose": "basrelief.app_data",
     "create_model": "basrelief.models",
     "evaluate": "basrelief.app",
     "inspect": "basrelief.app_data",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from basrelief.composing.options import ComposeOptions
+from basrelief.composing.run import compose_data
 from basrelief.config import DataSettings, TrainSettings, checked
 from basrelief.data import open_source
 from basrelief.data.inspect import Inspection, inspect_source
@@ -109,6 +111,81 @@ def pack(
         "skipped": list(facts.skipped),
         "fingerprint": facts.fingerprint,
     }
+
+
+def compose(
+    backgrounds: str | Path,
+    foregrounds: str | Path,
+    out: str | Path,
+    *,
+    depths: str | Path | None = None,
+    depth_scale: float | None = None,
+    depth_unit: str | None = None,
+    depth_kind: str | None = None,
+    depth_invalid: str | Iterable[float] = (),
+    teacher: str | Path | None = None,
+    positions: int = 1,
+    mirror: bool = False,
+    min_size: float = 0.2,
+    max_size: float = 0.53,
+    shadow: bool = False,
+    harmonise: bool = False,
+    misalign: float = 0.0,
+    layout: str | None = None,
+    jpeg: int | None = None,
+    packed: bool = False,
+    split: str = "70/15/15",
+    group_blocks: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    jobs: int | None = None,
+    skip_broken: bool = False,
+    resolution: str | int | tuple[int, int] = 224,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Paste cut-out foregrounds onto backgrounds: quartets of background, composite, mask and depth.
+
+    Options as on the command line (``packed`` is ``--pack``) and in ``docs/compose.md``; what is returned, as
+    ``basrelief.composing.run.compose_data`` says.
+    """
+    said = {
+        "depth_scale": depth_scale,
+        "depth_unit": depth_unit,
+        "depth_kind": depth_kind,
+        "depth_invalid": depth_invalid,
+    }
+    reading = checked(DataSettings, {"location": str(backgrounds), **said}).options(None, 0)
+    size = checked(TrainSettings, {"resolution": resolution}).resolution
+    assert size is not None
+    options = ComposeOptions(
+        Path(backgrounds),
+        Path(foregrounds),
+        None if depths is None else Path(depths),
+        depth=reading,
+        resolution=size,
+        positions=positions,
+        mirror=mirror,
+        smallest=min_size,
+        largest=max_size,
+        shadow=shadow,
+        harmonise=harmonise,
+        misalign=misalign,
+        split=split,
+        group_blocks=group_blocks,
+        limit=limit,
+        skip_broken=skip_broken,
+        seed=seed,
+    )
+    return compose_data(
+        options,
+        Path(out),
+        layout=layout,
+        jpeg=jpeg,
+        packed=packed,
+        teacher=None if teacher is None else str(teacher),
+        jobs=jobs,
+        progress=progress,
+    )
 
 
 def generate_purdue_shapes(

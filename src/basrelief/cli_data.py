@@ -67,6 +67,50 @@ def pack(
     give(packed, as_json, _say_packed)
 
 
+COMPOSE_OPTIONS: dict[str, tuple[Any, str]] = {
+    "depths": (Path, "Depth maps of the backgrounds, a folder paired by name."),
+    **{name: DATA_OPTIONS[name] for name in ("depth_scale", "depth_unit", "depth_kind", "depth_invalid")},
+    "teacher": (str, "A depth-estimation network of transformers, by name or path, gives the depth."),
+    "positions": (int, "Places of each figure on each background.  [default: 1]"),
+    "mirror": (bool, "Paste each figure mirrored as well.  [default: no]"),
+    "min_size": (float, "Longest side of a figure, at least, as share of the picture's shorter side.  [default: 0.2]"),
+    "max_size": (float, "The same, at most.  [default: 0.53]"),
+    "shadow": (bool, "Figures cast a soft shadow.  [default: no]"),
+    "harmonise": (bool, "Figures take on colours around them.  [default: no]"),
+    "misalign": (float, "Move the scene behind the figure by up to so many pixels.  [default: 0]"),
+    "layout": (str, "Of the files: a, b or c.  [default: a]"),
+    "jpeg": (int, "Images as JPEG of this quality, with loss.  [default: PNG]"),
+    "split": (str, "Shares that divide backgrounds and foregrounds, or random (leaky).  [default: 70/15/15]"),
+    "group_blocks": (int, "Keep so many blocks of neighbouring backgrounds whole."),
+    "limit": (int, "Composites at most, spread over all."),
+    "seed": (int, "The same seed makes the same data.  [default: 0]"),
+    "jobs": (int, "Processes.  [default: one a core]"),
+    "skip_broken": (bool, "Leave out files that cannot be used, and count them.  [default: no]"),
+    "resolution": (str, "N or HEIGHTxWIDTH in pixels.  [default: 224]"),
+}
+
+
+@app.command()
+@with_options(COMPOSE_OPTIONS)
+def compose(
+    backgrounds: Annotated[Path, typer.Argument(metavar="BACKGROUNDS", help="Folder of empty scenes.")],
+    foregrounds: Annotated[
+        Path, typer.Argument(metavar="FOREGROUNDS", help="Folder of cut-outs: PNG with transparency around the figure.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder, or one that the same command has begun.")],
+    pack: Annotated[bool, typer.Option("--pack", help="Write a store instead of files.")] = False,
+    as_json: Json = False,
+    options: Any = None,
+) -> None:
+    """Paste cut-outs onto backgrounds: a training set with masks and depth."""
+    from basrelief import app_data as functions
+    from basrelief.terminal import counting
+
+    with counting("Composing") as progress:
+        made = functions.compose(backgrounds, foregrounds, out, packed=pack, progress=progress, **options)
+    give(made, as_json, _say_composed)
+
+
 @generate.command(name="purdue-shapes")
 def generate_purdue_shapes(
     count: Count,
@@ -118,6 +162,19 @@ def _say_packed(packed: dict[str, Any]) -> None:
         typer.echo(f"{packed['copied']} of them were unchanged and are taken from before.")
     for fault in packed["skipped"]:
         say_aside(f"Left out: {fault}")
+
+
+def _say_composed(made: dict[str, Any]) -> None:
+    shares = ", ".join(f"{split} {count}" for split, count in made["splits"].items())
+    typer.echo(
+        f"{made['count']} composites{f' ({shares})' if shares else ''} of {made['backgrounds']} backgrounds and "
+        f"{made['foregrounds']} foregrounds: {made['out']}"
+    )
+    for note in made["notes"]:
+        typer.echo(f"· {note}")
+    for file, why in made["skipped"].items():
+        say_aside(f"{file}: {why}")
+    typer.echo(f"Look at them: {made['next']}")
 
 
 def _say_generated(made: dict[str, Any]) -> None:

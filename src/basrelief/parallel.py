@@ -7,6 +7,9 @@ process that already runs threads.
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -50,7 +53,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, jo
     if jobs <= 1:
         yield from map(function, items)
         return
-    executor = loky.ProcessPoolExecutor(jobs, initializer=_receive, initargs=(function,))
+    executor = loky.ProcessPoolExecutor(jobs, initializer=_receive, initargs=(function, os.getpid()))
     ahead: deque[Future[Result]] = deque()
     finished = False
     try:
@@ -70,9 +73,18 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, jo
         executor.shutdown(wait=True, kill_workers=not finished)
 
 
-def _receive(function: Callable[[Any], Any]) -> None:
+def _receive(function: Callable[[Any], Any], parent: int) -> None:
     global _function
     _function = function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process answers Ctrl-C
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent was killed; it would wait for work for ever."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _work(item: Any) -> Any:

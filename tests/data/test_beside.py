@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from basrelief.composing.run import compose_data
 from basrelief.data import open_source
 from basrelief.data.beside import with_facts, with_samples
-from basrelief.data.compose_run import compose_data
 from basrelief.data.source import DataOptions, Entry, Source
 from basrelief.errors import DataError
-from composing import materials
+from materials import materials
 from support import write_folder
 
 GOOD = {

@@ -156,8 +156,8 @@ def read_cutout(path: File) -> np.ndarray:
     FileError
         If the file cannot be read as an image.
     """
-    with _decoding(path, "an image with transparency"):
-        with Image.open(_open(path)) as opened:
+    with decoding(path, "an image with transparency"):
+        with Image.open(open_file(path)) as opened:
             picture = _loaded(opened, path)
             clear = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
             array = np.asarray(picture.convert("RGBA")) if clear else None

@@ -140,7 +140,8 @@ class Worker:
             background, size = self.named[path]
             planes = {plane: file for plane, file in entry.planes.items() if plane != "background"}
             sample = load_to_pack(source, dataclasses.replace(entry, planes=planes), resolution)
-            if fault := size_fault("background", entry.planes, size, sample.image.shape[:2]):
+            fault = size_fault("background", entry.planes, size, sample.image.shape[:2]) if "image" in planes else None
+            if fault:
                 raise FileError(fault.file, fault.problem, fault.remedy)
             return resize_sample(sample, resolution), background
         sample = load_to_pack(source, entry, resolution)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from basrelief.composing.cutout import FIGURE_FROM
+from basrelief.composing.depth import UNKNOWN
+from basrelief.composing.plan import Cell
+from basrelief.composing.scene import Placement
+from basrelief.composing.source import Composition
 from basrelief.data.beside import FACTS, FACTS_VERSION, MADE_BY, SAMPLES
-from basrelief.data.compose import Composition
-from basrelief.data.compose_depth import UNKNOWN
-from basrelief.data.compose_plan import Cell
-from basrelief.data.compose_scene import Placement
-from basrelief.data.cutout import FIGURE_FROM
 from basrelief.errors import OutputError
 from basrelief.files import PARTIAL, output_errors, read_json, write_json
 

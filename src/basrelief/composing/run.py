@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import shlex
 import shutil
@@ -15,13 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from basrelief.data.compose import Composition, composed_source, plan_composition
-from basrelief.data.compose_layouts import LAYOUTS
-from basrelief.data.compose_options import ComposeOptions
-from basrelief.data.compose_write import DepthTeacher, write_composition
+from basrelief.composing.layouts import LAYOUTS
+from basrelief.composing.options import ComposeOptions
+from basrelief.composing.source import Composition, composed_source, plan_composition
+from basrelief.composing.write import DepthTeacher, write_composition
+from basrelief.data.pack import pack
 from basrelief.data.source import Source
-from basrelief.data.store import open_store, pack
+from basrelief.data.store import open_store
 from basrelief.errors import OutputError, UsageError, unknown_name
+from basrelief.parallel import cores
 
 STORE = "store"
 
@@ -35,7 +36,6 @@ def compose_data(
     packed: bool = False,
     teacher: str | None = None,
     jobs: int | None = None,
-    version: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Compose a set of quartets.
@@ -56,8 +56,6 @@ def compose_data(
         Folder or name of a depth-estimation network, which then says the composites' depth.
     jobs
         Processes; None: one for each core. What is made does not depend on it.
-    version
-        Of the program, which the facts state.
     progress
         Called with (done, total): while materials are looked at, then while composites are made.
 
@@ -83,12 +81,12 @@ def compose_data(
     _check(options, out, layout, jpeg, packed, teacher, jobs)
     guide = None
     if teacher is not None:
-        from basrelief.data.teacher import Teacher
+        from basrelief.composing.teacher import Teacher
 
         guide = Teacher(teacher, options.depth.depth_kind)
     composition = plan_composition(options, progress)
     asked = _asked(options, composition, layout or "a", jpeg, teacher)
-    versions = _versions(version, guide)
+    versions = _versions(guide)
     begun = time.perf_counter()
     if not packed:
         facts = write_composition(
@@ -99,7 +97,7 @@ def compose_data(
             versions=versions,
             jpeg=jpeg,
             teacher=guide,
-            jobs=jobs or _cores(),
+            jobs=jobs or cores(),
             progress=progress,
         )
         depth = {name: facts.get(f"depth_{name}") for name in ("scale", "unit", "kind", "invalid")}
@@ -145,7 +143,7 @@ def _write_store(
     resolution = composition.recipe.resolution
     if teacher is None:
         source = composed_source(composition)
-        pack(source, source.entries, out, resolution, key=key, progress=progress)
+        pack(source, source.entries, out, resolution, key=key, jobs=jobs, progress=progress)
         return _depth_of(source, composition, teacher)
     from basrelief.data import open_source
 
@@ -157,11 +155,11 @@ def _write_store(
         asked=asked,
         versions=versions,
         teacher=teacher,
-        jobs=jobs or _cores(),
+        jobs=jobs or cores(),
         progress=progress,
     )
     source = open_source(str(files))
-    pack(source, source.entries, out, resolution, key=key, progress=progress)
+    pack(source, source.entries, out, resolution, key=key, jobs=jobs, progress=progress)
     shutil.rmtree(files)
     return _depth_of(source, composition, teacher)
 
@@ -225,14 +223,10 @@ def _notes(composition: Composition, jpeg: int | None, teacher: DepthTeacher | N
     return notes
 
 
-def _versions(version: str, teacher: DepthTeacher | None) -> dict[str, str]:
-    packages = ["numpy", "pillow", *(["torch", "transformers"] if teacher else [])]
+def _versions(teacher: DepthTeacher | None) -> dict[str, str]:
+    packages = ["basrelief", "numpy", "pillow", *(["torch", "transformers"] if teacher else [])]
     found = {name: importlib.metadata.version(name) for name in packages}
-    return {"basrelief": version, "python": platform.python_version(), **found}
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"python": platform.python_version(), **found}
 
 
 def _check(

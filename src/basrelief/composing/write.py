@@ -9,27 +9,17 @@ from __future__ import annotations
 
 import csv
 import io
-import multiprocessing
-import os
-import signal
-import threading
 import zipfile
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
-from basrelief.data.beside import FACTS, SAMPLES
-from basrelief.data.compose import Composition, Studio
-from basrelief.data.compose_layouts import (
+from basrelief.composing.layouts import (
     COLUMNS,
     SetFolder,
     StoredDepth,
@@ -41,9 +31,11 @@ from basrelief.data.compose_layouts import (
     put,
     write_list,
 )
-from basrelief.data.compose_scene import Placement
-from basrelief.errors import OutputError
+from basrelief.composing.scene import Placement
+from basrelief.composing.source import Composition, Studio
+from basrelief.data.beside import FACTS, SAMPLES
 from basrelief.files import PARTIAL, only_writer, output_errors, write_json
+from basrelief.parallel import ordered_map
 
 CHUNK = 16  # composites that a worker makes at a time, and a teacher sees at a time
 PART = 64 * CHUNK  # composites in an archive of layout C
@@ -82,8 +74,9 @@ class _Workshop:
         depth = self.studio.composition.materials.coding is not None and not self.taught
         return ["image", "mask", *(["depth"] if depth else [])]
 
-    def make(self, start: int, stop: int, part_is_there: bool) -> list[_Made]:
+    def __call__(self, task: tuple[int, int, bool]) -> list[_Made]:
         """Make some composites, and the backgrounds that begin with them; leave alone what is there."""
+        start, stop, part_is_there = task
         composition = self.studio.composition
         zipped = self.place.layout == "c"
         for index in range(start, stop):
@@ -197,7 +190,7 @@ def _write_all(
         lines = csv.writer(stack.enter_context(table.open("w", newline="", encoding="utf-8")), lineterminator="\n")
         lines.writerow(COLUMNS)
         archive: _Archive | None = None
-        for made in _in_order(shop, tasks, min(jobs, -(-len(starts) // 2))):
+        for made in ordered_map(shop, tasks, jobs=min(jobs, -(-len(starts) // 2))):
             pictures = [one.image for one in made if one.image is not None]
             depths = teacher.estimate(pictures) if teacher and pictures else []
             for number, (where, files, _) in enumerate(made):
@@ -254,50 +247,3 @@ class _Archive:
         self._zip.close()
         self._zip = None
         self._temporary.replace(self._path)
-
-
-def _in_order(shop: _Workshop, tasks: Iterator[tuple[int, int, bool]], jobs: int) -> Iterator[list[_Made]]:
-    """Yield what tasks make, in their order; a bounded number waits, so that memory stays flat."""
-    if jobs <= 1:
-        yield from (shop.make(*task) for task in tasks)
-        return
-    context = multiprocessing.get_context("spawn")  # forking a process that has threads, as torch's, can hang
-    pool = ProcessPoolExecutor(jobs, context, _start_worker, (shop,))
-    try:
-        waiting: deque[Future[list[_Made]]] = deque()
-        for task in tasks:
-            waiting.append(pool.submit(_work, *task))
-            if len(waiting) >= 3 * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise OutputError(
-            f"A worker process ended early, perhaps for want of memory. Run the same command again with fewer --jobs: "
-            f"what is in {shop.place.folder} is kept. (A script must call this under: if __name__ == '__main__'.)"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_shop: _Workshop | None = None  # of this worker process
-
-
-def _start_worker(shop: _Workshop) -> None:
-    global _shop
-    _shop = shop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process answers Ctrl-C
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    """End this process when its parent is killed; it would wait for work for ever."""
-    wait([sentinel])
-    os._exit(1)
-
-
-def _work(start: int, stop: int, part_is_there: bool) -> list[_Made]:
-    assert _shop is not None
-    return _shop.make(start, stop, part_is_there)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from basrelief.data.cutout import load_figure, resize_figure
+from basrelief.composing.cutout import load_figure, resize_figure
 from basrelief.data.decode import FileError, read_cutout
-from composing import draw_disc
+from materials import draw_disc
 
 
 def save(folder: Path, picture: np.ndarray, name: str = "cup.png") -> Path:

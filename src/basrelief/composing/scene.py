@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFilter
 
-from basrelief.data.compose_depth import UNKNOWN, DepthCoding
-from basrelief.data.compose_material import Backdrop
-from basrelief.data.cutout import FIGURE_FROM, resize_figure
+from basrelief.composing.cutout import FIGURE_FROM, resize_figure
+from basrelief.composing.depth import UNKNOWN, DepthCoding
+from basrelief.composing.material import Backdrop
 from basrelief.seeding import stream
 
 IN_FRONT = (0.45, 0.95)  # share of the distance to what is behind a figure at which it stands

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from basrelief.data.compose_plan import Cell, Plan, make_plan, read_shares
+from basrelief.composing.plan import Cell, Plan, make_plan, read_shares
 from basrelief.errors import DataError, UsageError
 
 SHARES = read_shares("70/15/15")

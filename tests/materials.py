@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from basrelief.data.compose_options import ComposeOptions
+from basrelief.composing.options import ComposeOptions
 from basrelief.data.source import DataOptions
 
 SIZE = (48, 64)

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from basrelief.data.compose import Composed, Composition, Studio, plan_composition
-from basrelief.data.compose_depth import DepthCoding
-from basrelief.data.compose_material import Backdrop
-from basrelief.data.compose_plan import Cell
-from basrelief.data.compose_scene import Recipe, move_scene, name_numbers, paste_figure, place_figure
-from basrelief.data.cutout import resize_figure
-from composing import draw_disc, materials
+from basrelief.composing.cutout import resize_figure
+from basrelief.composing.depth import DepthCoding
+from basrelief.composing.material import Backdrop
+from basrelief.composing.plan import Cell
+from basrelief.composing.scene import Recipe, move_scene, name_numbers, paste_figure, place_figure
+from basrelief.composing.source import Composed, Composition, Studio, plan_composition
+from materials import draw_disc, materials
 
 CODING = DepthCoding(0.001, (0.0,), 0.001, "m", "metric", usual=1.5)
 PLAIN = Recipe((48, 64), 0.2, 0.53)

@@ -20,14 +20,15 @@ from PIL import Image
 
 import basrelief
 from basrelief.batch import Sample
+from basrelief.composing.options import ComposeOptions
+from basrelief.composing.run import compose_data
+from basrelief.composing.source import composed_source, plan_composition
 from basrelief.data import open_source
-from basrelief.data.compose import composed_source, plan_composition
-from basrelief.data.compose_options import ComposeOptions
-from basrelief.data.compose_run import compose_data
+from basrelief.data.pack import pack
 from basrelief.data.source import DataOptions, Source
-from basrelief.data.store import open_store, pack
+from basrelief.data.store import open_store
 from basrelief.errors import DataError, OutputError, UsageError
-from composing import materials
+from materials import materials
 
 EVERYTHING = {"mirror": True, "positions": 2, "shadow": True, "harmonise": True, "misalign": 1.5}
 
@@ -78,8 +79,8 @@ def test_a_store_holds_the_same_samples_as_a_layout(tmp_path: Path) -> None:
     assert done["layout"] == "store"
     assert store.facts.fingerprint == from_files.facts.fingerprint
     for plane in ("image", "mask", "depth", "background"):
-        assert np.array_equal(getattr(store, plane), getattr(from_files, plane)), plane
-    for column in ("id", "group", "split"):
+        assert np.array_equal(store.shards(plane)[0], from_files.shards(plane)[0]), plane
+    for column in ("id", "group", "foreground", "split"):
         assert store.index[column].to_list() == from_files.index[column].to_list(), column
     assert (store.facts.depth_unit, store.facts.depth_kind) == ("m", "metric")
     before = digests(tmp_path / "store")
@@ -171,7 +172,7 @@ def test_several_processes_make_the_same_bytes_as_one(tmp_path: Path) -> None:
 KILLED = """
 import os, pickle, signal, sys
 from pathlib import Path
-from basrelief.data.compose_run import compose_data
+from basrelief.composing.run import compose_data
 
 def die(done, total):
     if total > 100 and done >= 100:

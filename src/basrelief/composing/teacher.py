@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from basrelief.data.compose_depth import MOST, fine_scale
-from basrelief.data.compose_layouts import StoredDepth
+from basrelief.composing.depth import MOST, fine_scale
+from basrelief.composing.layouts import StoredDepth
 from basrelief.errors import DataError, MissingExtraError, UsageError
 
 METRIC = frozenset({"chmv2", "depth_pro", "glpn", "tipsv2_dpt", "zoedepth"})  # families that predict metres

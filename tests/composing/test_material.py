@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basrelief.data.compose import plan_composition
-from basrelief.data.compose_depth import DepthCoding, decode_depth, fine_scale
-from basrelief.data.compose_material import Material, load_backdrop
+from basrelief.composing.depth import DepthCoding, decode_depth, fine_scale
+from basrelief.composing.material import Material, load_backdrop
+from basrelief.composing.source import plan_composition
 from basrelief.data.decode import read_depth
 from basrelief.data.source import DataOptions
 from basrelief.errors import DataError, UsageError
-from composing import materials, write_cutouts
+from materials import materials, write_cutouts
 
 CODING = DepthCoding(0.001, (0.0, 65535.0), 0.001, "m", "metric")
 

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from basrelief.data.compose_depth import (
+from basrelief.composing.cutout import load_figure
+from basrelief.composing.depth import (
     DepthCoding,
     DepthLook,
     encode_depth,
@@ -27,7 +28,6 @@ from basrelief.data.compose_depth import (
     read_coding,
     settle,
 )
-from basrelief.data.cutout import load_figure
 from basrelief.data.decode import ARRAY_SUFFIXES, IMAGE_SUFFIXES, FileError, read_depth, read_image
 from basrelief.data.folder_layout import Found, best_pairs, natural, scan, without_doubles
 from basrelief.data.folder_load import size_fault

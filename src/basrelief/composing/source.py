@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from basrelief.batch import Sample
-from basrelief.data.compose_depth import decode_depth
-from basrelief.data.compose_material import Backdrop, Material, Materials, find_materials, load_backdrop
-from basrelief.data.compose_options import SMALLEST_FIGURE, ComposeOptions, check_options
-from basrelief.data.compose_plan import Cell, Part, Plan, make_plan, read_shares
-from basrelief.data.compose_scene import (
+from basrelief.composing.cutout import FIGURE_FROM, load_figure
+from basrelief.composing.depth import decode_depth
+from basrelief.composing.material import Backdrop, Material, Materials, find_materials, load_backdrop
+from basrelief.composing.options import SMALLEST_FIGURE, ComposeOptions, check_options
+from basrelief.composing.plan import Cell, Part, Plan, make_plan, read_shares
+from basrelief.composing.scene import (
     Placement,
     Recipe,
     Scene,
@@ -28,7 +29,6 @@ from basrelief.data.compose_scene import (
     paste_figure,
     place_figure,
 )
-from basrelief.data.cutout import FIGURE_FROM, load_figure
 from basrelief.data.source import Entry, Source
 
 CACHED = 64 << 20  # bytes of decoded figures that each process keeps, and as many of backgrounds

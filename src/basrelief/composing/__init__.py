@@ -1,0 +1,1 @@
+"""Composing: figures pasted onto backgrounds, into quartets of background, composite, mask and depth."""
