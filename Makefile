@@ -28,6 +28,8 @@ test: setup
 bench: setup
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/augment.py
+	$(BIN)/python benchmarks/data.py
 
 clean:
 	rm -rf .venv runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

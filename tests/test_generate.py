@@ -20,8 +20,6 @@ from basrelief.data import open_source
 from basrelief.data.purdue_draw import LABEL_MAP, draw_pictures
 from basrelief.data.source import DataOptions
 
-READ_DEPTH = DataOptions(depth_scale=0.001, depth_unit="m")
-
 
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     before, sys.argv = sys.argv, ["basrelief", "generate", *map(str, words)]
@@ -160,11 +158,10 @@ def test_scenes_read_back_as_the_same_samples(
     words = [] if resolution is None else ["--resolution", resolution]
     code, printed, _ = run(capsys, "scenes", "--count", 6, "--seed", 3, "--out", tmp_path / "rooms", *words, "--json")
     assert code == 0
-    document = json.loads(printed)
-    assert document["next"].endswith("--depth-scale 0.001 --depth-unit m")
+    assert json.loads(printed)["next"] == f"basrelief inspect {tmp_path / 'rooms'}"
     size = {None: (64, 64), "48x64": (48, 64), "32": (32, 32)}[resolution]
     scenes = open_source("scenes:6", DataOptions(seed=3, resolution=size))
-    files = open_source(str(tmp_path / "rooms"), READ_DEPTH)
+    files = open_source(str(tmp_path / "rooms"))
     assert files.format == "folder"
     assert not [fault for fault in files.faults if fault.fatal]
     assert (files.targets, files.classes, files.background) == (scenes.targets, scenes.classes, True)
@@ -184,7 +181,6 @@ def test_scenes_read_back_as_the_same_samples(
     stored = Image.open(next((tmp_path / "rooms" / "depths").iterdir()))
     assert np.asarray(stored).dtype == np.uint16
     assert len(list((tmp_path / "rooms" / "backgrounds").iterdir())) == 2
-    assert "--depth-scale 0.001 --depth-unit m" in (tmp_path / "rooms" / "README.txt").read_text()
 
 
 def test_nothing_that_is_there_is_overwritten(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from basrelief.data.pack import pack as write_store
 from basrelief.data.pack import source_key
 from basrelief.data.purdue_write import write_purdue_shapes
 from basrelief.data.resize import choose_resolution
-from basrelief.data.scenes_write import DEPTH_OPTIONS, write_scenes
+from basrelief.data.scenes_write import write_scenes
 from basrelief.data.splits import spread_out
 from basrelief.data.store import detect_store, open_store
 from basrelief.errors import OutputError
@@ -218,11 +218,11 @@ def generate_scenes(
     """Write generated scenes as a folder, and return what ``generate_purdue_shapes`` does; see ``write_scenes``."""
     size = checked(TrainSettings, {} if resolution is None else {"resolution": resolution}).resolution
     write_scenes(Path(out), count, seed=seed, resolution=size, progress=progress)
-    return _generated(out, "folder", count, seed, DEPTH_OPTIONS)
+    return _generated(out, "folder", count, seed)
 
 
-def _generated(out: str | Path, kind: str, count: int, seed: int, options: str = "") -> dict[str, Any]:
-    look = f"basrelief inspect {shlex.quote(str(out))} {options}".rstrip()
+def _generated(out: str | Path, kind: str, count: int, seed: int) -> dict[str, Any]:
+    look = f"basrelief inspect {shlex.quote(str(out))}"
     return {"out": str(out), "format": kind, "count": count, "seed": seed, "next": look}
 
 

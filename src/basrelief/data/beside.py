@@ -1,7 +1,8 @@
 """Facts beside the data: ``basrelief.json`` says how to read a folder, and ``samples.csv`` what each sample shows.
 
-``compose`` writes both, so that a composed folder is read as it was meant without an option, and its split is the one
-that it was made with. What the user says comes before what the file says.
+``compose`` writes both, and ``generate scenes`` the first, so that such a folder is read as it was meant without an
+option, and its split is the one that it was made with. Anyone may write them for other data. What the user says comes
+before what the file says.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from basrelief.files import read_json
 FACTS = "basrelief.json"
 SAMPLES = "samples.csv"
 FACTS_VERSION = 1
-MADE_BY = "basrelief compose"
+MADE_BY = "basrelief compose"  # as its facts say
 
 
 def with_facts(location: str, options: DataOptions) -> DataOptions:
@@ -77,23 +78,18 @@ def with_samples(location: str, source: Source) -> Source:
     return replace(source, entries=tuple(entries), notes=(*notes, note))
 
 
-_AGAIN = "It was changed or cut short: run the same basrelief compose again, or copy the folder again."
+_AGAIN = "Mend it; or, where basrelief compose wrote it, run the same command again, or copy the folder again."
 
 
 def _facts(location: str) -> tuple[Path, Mapping[str, Any]] | None:
-    """Return the facts file that belongs to a location and what it says; None where there is none of ours."""
+    """Return the facts file that belongs to a location and what it says; None where there is none."""
     path = _find(location)
     if path is None:
         return None
     said = read_json(path)
-    if said.get("made_by") != MADE_BY:
-        raise DataError(
-            f"{path} does not say what made it; expected a file that basrelief compose wrote. If it is another "
-            "program's, rename it."
-        )
-    if said.get("version") != FACTS_VERSION:
+    if said.get("version", FACTS_VERSION) != FACTS_VERSION:
         raise DataError(f"{path} was written by another version of Basrelief. Compose the set again with this one.")
-    if said.get("finished") is not True:
+    if said.get("finished", True) is not True:
         raise DataError(
             f"{path.parent} is not finished: basrelief compose was stopped in the middle, or is still at work. Run the "
             "same command again; it goes on from there."

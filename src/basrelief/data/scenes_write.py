@@ -5,7 +5,7 @@
     images/room-000000_scene-000000.png    backgrounds/room-000000.png    one background for the scenes of its room
     masks/room-000000_scene-000000.png     0 and 255
     depths/room-000000_scene-000000.png    16 bits, whole millimetres
-    README.txt                             the options that depth is read with
+    basrelief.json  README.txt             how depth is to be read, for programs and for people
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy as np
 from PIL import Image
 
 from basrelief.batch import Sample
+from basrelief.data.beside import FACTS, FACTS_VERSION
 from basrelief.data.scenes import read_scenes
 from basrelief.data.source import DataOptions, Entry
 from basrelief.errors import OutputError
-from basrelief.files import new_folder, output_errors
+from basrelief.files import new_folder, output_errors, write_json
 
 DEPTH_SCALE = 0.001
-DEPTH_OPTIONS = f"--depth-scale {DEPTH_SCALE} --depth-unit m"
 _MOST_DEPTH = 65535
 
 
@@ -82,6 +82,9 @@ def write_scenes(
                     pass
                 if progress is not None:
                     progress(start + len(entries), count)
+        facts = {"version": FACTS_VERSION, "made_by": "basrelief generate scenes", "format": "folder"}
+        facts |= {"depth_scale": DEPTH_SCALE, "depth_unit": "m", "depth_kind": "metric"}
+        write_json(temporary / FACTS, facts)
         (temporary / "README.txt").write_text(_readme(count, seed, resolution), encoding="utf-8")
 
 
@@ -107,5 +110,5 @@ def _readme(count: int, seed: int, resolution: tuple[int, int] | None) -> str:
         "backgrounds/  the empty room, one for all images whose names begin with its name\n"
         "masks/        255 where the figure is, 0 elsewhere\n"
         "depths/       16 bits: whole millimetres along the optical axis, figure included\n\n"
-        f"Read it with\n\n    basrelief inspect . {DEPTH_OPTIONS}\n"
+        f"{FACTS} says so to basrelief, which needs no option to read this folder.\n"
     )
