@@ -81,6 +81,7 @@ def pack(
         entries = spread_out(source.entries, settings.limit)
     before = open_store(folder) if detect_store(str(folder)) else None
     key = source_key(source, entries, size, reading)
+    keys = set() if before is None else set(before.hashes("key"))
     if before is not None and before.facts.source_key == key:
         store, copied = before, before.facts.count
     else:
@@ -96,8 +97,7 @@ def pack(
             jobs=jobs,
             progress=progress,
         )
-        keys = set() if before is None else set(before.index["key"])
-        copied = sum(key in keys for key in store.index["key"])
+        copied = sum(key in keys for key in store.hashes("key"))
     facts = store.facts
     return {
         "out": str(folder),

@@ -139,7 +139,7 @@ def test_a_limit_spreads_over_all_and_keeps_every_split() -> None:
     assert sum(entry.split == "test" for entry in kept) == 2
     assert int(kept[0].id) < 10
     assert int(kept[-1].id) > 90
-    assert spread_out(entries, 500) == tuple(entries)
+    assert list(spread_out(entries, 500)) == entries
     with pytest.raises(UsageError, match="--limit 2"):
         spread_out(entries, 2)
 

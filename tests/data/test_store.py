@@ -226,7 +226,7 @@ def test_a_store_is_data(tmp_path: Path) -> None:
     source = open_source(str(store.path))
     assert (source.format, source.resolution, source.depth_unit) == ("store", (24, 32), store.facts.depth_unit)
     again = pack_all(source, tmp_path / "again", (24, 32))
-    assert again.index["content"].to_list() == store.index["content"].to_list()
+    assert again.hashes("content").to_list() == store.hashes("content").to_list()
 
 
 def test_the_key_follows_files_and_options(tmp_path: Path) -> None:

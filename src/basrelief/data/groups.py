@@ -57,10 +57,10 @@ def find_apart(index: pl.DataFrame, options: DataOptions, rule: str) -> Apart:
 
 def _foregrounds(index: pl.DataFrame) -> np.ndarray | None:
     """Return one number a sample, equal for equal foregrounds; None where none recurs."""
-    column = index["foreground"].to_list() if "foreground" in index.columns else []
-    if len(set(column) - {None}) == len([name for name in column if name is not None]):
+    if "foreground" not in index.columns:
         return None
-    return numbered(column)
+    known = index["foreground"].drop_nulls()
+    return numbered(index["foreground"]) if known.n_unique() < len(known) else None
 
 
 def _groups(index: pl.DataFrame, options: DataOptions) -> tuple[np.ndarray, list[str]]:
@@ -68,29 +68,31 @@ def _groups(index: pl.DataFrame, options: DataOptions) -> tuple[np.ndarray, list
     count, notes = len(index), []
     groups = np.arange(count)
 
-    def unite(labels: Sequence[object]) -> None:
+    def unite(labels: pl.Series) -> None:
         nonlocal groups
         groups = joined(groups, numbered(labels))
 
     if index["image_hash"].n_unique() < count:
-        unite(index["image_hash"].to_list())
+        unite(index["image_hash"])
         notes.append("Identical images are kept in one split.")
     if options.group_file:
-        unite(read_column(options.group_file, "group", index["id"].to_list()))
+        unite(pl.Series(read_column(options.group_file, "group", index["id"].to_list()), dtype=pl.String))
         notes.append(f"Groups as {options.group_file} says.")
     if options.group_blocks:
         if options.group_blocks < 1:
             raise UsageError(f"--group-blocks {options.group_blocks} must be at least 1.")
-        unite(blocks(count, options.group_blocks).tolist())
+        groups = joined(groups, blocks(count, options.group_blocks))
         notes.append(f"{min(options.group_blocks, count)} blocks of neighbouring samples are kept whole.")
-    unite(index["group"].to_list())  # of shared backgrounds, as the format knows them
+    unite(index["group"])  # of shared backgrounds, as the format knows them
     return np.unique(groups, return_inverse=True)[1], notes
 
 
-def numbered(labels: Sequence[object]) -> np.ndarray:
-    """Return one number a label, equal for equal labels; None differs from everything."""
-    known: dict[object, int] = {}
-    return np.array([len(labels) + i if x is None else known.setdefault(x, len(known)) for i, x in enumerate(labels)])
+def numbered(labels: pl.Series) -> np.ndarray:
+    """Return one number a label, equal for equal labels; null differs from everything."""
+    known = labels.drop_nulls().unique(maintain_order=True).to_frame("label").with_row_index("number")
+    found = labels.to_frame("label").join(known, on="label", how="left", maintain_order="left")["number"]
+    own = np.arange(len(labels)) + len(labels)
+    return np.where(found.is_null().to_numpy(), own, found.fill_null(0).to_numpy().astype(np.int64))
 
 
 def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -237,7 +237,7 @@ def _reusable(previous: Store | None, keys: Sequence[str], resolution: tuple[int
     """Return row -> number in ``previous`` for samples that need no decoding."""
     if previous is None or previous.facts.resolution != resolution:
         return {}
-    numbers = {key: number for number, key in enumerate(previous.index["key"])}
+    numbers = {key: number for number, key in enumerate(previous.hashes("key"))}
     return {row: numbers[key] for row, key in enumerate(keys) if key in numbers}
 
 

@@ -6,7 +6,7 @@ Listing is cheap (names, headers, a sample of the masks); decoding happens in ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -157,7 +157,7 @@ class Source:
 
     format: str
     location: str
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
     targets: tuple[str, ...]
     load: Callable[[Entry], Sample]
     classes: tuple[str, ...] = ()

@@ -51,16 +51,19 @@ class Split:
 
     def fingerprint(self) -> str:
         """Return a hash of which row is where, equal for equal splits."""
-        return hashlib.sha256(repr((self.names(), self.groups.tolist())).encode()).hexdigest()
+        places = np.zeros(len(self.groups), np.int8)
+        for number, split in enumerate(SPLITS, start=1):
+            places[self.rows[split]] = number
+        return hashlib.sha256(places.tobytes() + np.ascontiguousarray(self.groups, np.int64).tobytes()).hexdigest()
 
 
-def spread_out(entries: Sequence[Entry], limit: int | None) -> tuple[Entry, ...]:
+def spread_out(entries: Sequence[Entry], limit: int | None) -> Sequence[Entry]:
     """Return at most ``limit`` entries, evenly spread over their order, each ready-made split keeping its share.
 
     Which samples share a group does not change; a group merely has fewer of them.
     """
     if limit is None or limit >= len(entries):
-        return tuple(entries)
+        return entries
     if limit < len(SPLITS):
         raise UsageError(f"--limit {limit} is too few: train, val and test need a sample each, so at least 3.")
     by_split: dict[str | None, list[int]] = defaultdict(list)

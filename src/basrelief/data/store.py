@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import polars as pl
@@ -36,6 +36,7 @@ STORE_VERSION = 2
 UNKNOWN_DEPTH = 65535
 DEPTH_CODES = 65534  # the code of a sample's largest known depth
 FACTS, INDEX = "store.json", "index.parquet"
+_SELDOM = ("content", "key")  # columns of the index that only packing reads
 _READING = ("depth_scale", "depth_unit", "depth_kind", "depth_invalid", "mask_map", "invert_masks")  # of files
 
 
@@ -98,6 +99,10 @@ class Store:
         """float64: what a sample's depth codes are multiplied by, to give depth in the store's unit."""
         return self.index["depth_max"].to_numpy() / DEPTH_CODES
 
+    def hashes(self, column: str) -> pl.Series:
+        """Return a column of the index that trainings have no use for: "content" or "key"."""
+        return pl.read_parquet(self.path / INDEX, columns=[column])[column]
+
     def shards(self, plane: str) -> list[np.ndarray]:
         """Return the mapped shards of a plane; empty where the store has none of it."""
         names = sorted(name for name in self.facts.files if name.rpartition("-")[0] == plane)
@@ -152,7 +157,8 @@ def open_store(path: Path) -> Store:
             if Path(name).name != name:
                 raise ValueError(f"a file called {name!r}")
             _check(path / name, stated, path)
-        index = pl.read_parquet(path / INDEX)
+        known = pl.read_parquet_schema(path / INDEX)
+        index = pl.read_parquet(path / INDEX, columns=[name for name in known if name not in _SELDOM])
     except (KeyError, TypeError, ValueError, OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"The store {path} is damaged ({error}). Remove it to have it made again.") from None
     return Store(path, facts, index)
@@ -179,11 +185,10 @@ def read_store(location: str, options: DataOptions) -> Source:
         raise UsageError(f"{names}: {location} is packed, so its values are understood already. Pack the files anew.")
     store = open_store(Path(location))
     facts = store.facts
-    columns = store.index.select("id", "group", "foreground", "split").iter_rows()
     return Source(
         format="store",
         location=location,
-        entries=tuple(Entry(name, {}, group, foreground, split) for name, group, foreground, split in columns),
+        entries=_StoreEntries(store.index.select("id", "group", "foreground", "split")),
         targets=facts.targets,
         load=_StoreReader(Path(location), options.background),
         classes=facts.classes,
@@ -195,6 +200,34 @@ def read_store(location: str, options: DataOptions) -> Source:
         reading=facts.fingerprint,
         in_memory=True,
     )
+
+
+class _StoreEntries(Sequence[Entry]):
+    """The samples of a store as entries, each made when it is asked for: there may be hundreds of thousands."""
+
+    def __init__(self, table: pl.DataFrame) -> None:
+        self.table = table
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @overload
+    def __getitem__(self, place: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Entry, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Entry | tuple[Entry, ...]:
+        if isinstance(place, slice):
+            return tuple(_entry(*row) for row in self.table[place].iter_rows())
+        return _entry(*self.table.row(place))
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (_entry(*row) for row in self.table.iter_rows())
+
+
+def _entry(name: str, group: str | None, foreground: str | None, split: str | None) -> Entry:
+    return Entry(name, {}, group, foreground, split)
 
 
 class _StoreReader:

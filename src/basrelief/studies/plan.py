@@ -77,7 +77,7 @@ class StudyPlan:
     machine: Machine
     margin: float | None
     folds: int
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
     said: tuple[str, ...]
 
     def trials(self) -> list[Trial]:
