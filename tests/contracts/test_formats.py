@@ -132,7 +132,7 @@ def test_a_plane_taken_out_of_an_entry_is_not_read(
         pytest.skip("has no file of that plane")
     whole = source.load(entry)
     assert getattr(whole, plane) is not None
-    if reader := {"mask": "read_mask_values", "depth": "read_depth"}.get(plane):
+    if reader := {"mask": "read_mask_values", "depth": "read_depth_at"}.get(plane):
         monkeypatch.setattr(f"basrelief.data.folder_load.{reader}", None)
     less = source.load(replace(entry, planes={p: file for p, file in entry.planes.items() if p != plane}))
     expected = replace(whole, **{plane: None, **({"mask_valid": None} if plane == "mask" else {})})

@@ -16,10 +16,8 @@ from basrelief.data.decode import (
     palette_of,
     read_depth,
     read_image,
-    read_image_near,
     read_mask_values,
 )
-from basrelief.data.resize import resize_image
 
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
 RED = np.zeros((4, 6, 3), np.uint8) + np.array([200, 20, 10], np.uint8)
@@ -397,31 +395,3 @@ def test_file_errors_cross_processes():
 def test_the_size_of_a_turned_64_bit_tiff_is_the_one_it_is_read_with(tmp_path):
     tifffile.imwrite(tmp_path / "x.tif", np.zeros((4, 6)), extratags=[(274, "H", 1, 6, True)])
     assert image_size(tmp_path / "x.tif") == read_depth(tmp_path / "x.tif").shape == (6, 4)
-
-
-def test_a_jpeg_is_decoded_near_the_resolution_and_no_smaller(tmp_path):
-    rows, columns = np.mgrid[:240, :320]
-    colours = [rows * 255 // 240, columns * 255 // 320, (rows + columns) * 255 // 558]
-    smooth = np.stack(colours, axis=-1).astype(np.uint8)
-    path = tmp_path / "x.jpg"
-    Image.fromarray(smooth).save(path, quality=95)
-    whole = read_image(path)
-    for resolution, shape in (
-        ((80, 100), (120, 160)),
-        ((81, 100), (240, 320)),
-        ((20, 20), (30, 40)),
-        ((240, 320), (240, 320)),
-    ):
-        near, own = read_image_near(path, resolution)
-        assert near.shape[:2] == shape, resolution
-        assert own == (240, 320)
-        difference = resize_image(near, (20, 20)).astype(int) - resize_image(whole, (20, 20))
-        assert np.abs(difference).max() <= 4
-    exif = Image.Exif()
-    exif[274] = 6
-    Image.fromarray(smooth).save(path, quality=95, exif=exif)
-    near, own = read_image_near(path, (100, 80))
-    assert own == (320, 240)
-    assert near.shape == (160, 120, 3)
-    Image.fromarray(smooth).save(tmp_path / "x.png")
-    assert np.array_equal(read_image_near(tmp_path / "x.png", (20, 20))[0], smooth)

@@ -69,31 +69,45 @@ def first_bytes(path: File, count: int) -> bytes:
 def decoding(path: File, what: str) -> Iterator[None]:
     """Turn whatever a decoder raises into a FileError."""
     try:
-        if (len(path.data) if isinstance(path, Blob) else path.stat().st_size) == 0:
-            raise FileError(str(path), "is empty (zero bytes)", "Copy the file again, or remove it")
         yield
-    except BasreliefError:
-        raise
-    except MemoryError as error:
-        raise FileError(str(path), "does not fit into memory", "Make it smaller") from error
-    except FileNotFoundError as error:
-        raise FileError(str(path), f"is not there; {what} was expected", "Check the path") from error
-    except IsADirectoryError as error:
-        raise FileError(str(path), f"is a folder; {what} was expected", "Name a file") from error
-    except PermissionError as error:
-        raise FileError(str(path), "may not be read", "Give yourself permission to read it") from error
-    except UnidentifiedImageError as error:
-        raise FileError(
-            str(path), f"is not in a known file format; {what} was expected", "Save it as PNG, or remove it"
-        ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path) from error
-    except Exception as error:  # decoders raise anything on a broken file, from SyntaxError to struct.error
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise FileError(str(path), f"cannot be read: {error.strerror}", "Copy the file again") from error
-        raise FileError(
-            str(path), f"is truncated or damaged; {what} was expected ({error})", "Copy the file again, or remove it"
-        ) from error
+    except Exception as error:
+        fault = _what_is_wrong(path, what, error)
+        if fault is error:
+            raise
+        raise fault from error
+
+
+def _what_is_wrong(path: File, what: str, error: Exception) -> BasreliefError:
+    if _is_empty(path):  # known from here alone: asking every file would take a tenth of a small picture's time
+        return FileError(str(path), "is empty (zero bytes)", "Copy the file again, or remove it")
+    match error:
+        case BasreliefError():
+            return error
+        case MemoryError():
+            problem, remedy = "does not fit into memory", "Make it smaller"
+        case FileNotFoundError():
+            problem, remedy = f"is not there; {what} was expected", "Check the path"
+        case IsADirectoryError():
+            problem, remedy = f"is a folder; {what} was expected", "Name a file"
+        case PermissionError():
+            problem, remedy = "may not be read", "Give yourself permission to read it"
+        case UnidentifiedImageError():
+            problem, remedy = f"is not in a known file format; {what} was expected", "Save it as PNG, or remove it"
+        case Image.DecompressionBombError() | Image.DecompressionBombWarning():
+            return _too_large(path)
+        case OSError() if error.errno not in (None, errno.EINVAL):
+            problem, remedy = f"cannot be read: {error.strerror}", "Copy the file again"
+        case _:  # decoders raise anything on a broken file, from SyntaxError to struct.error
+            problem = f"is truncated or damaged; {what} was expected ({error})"
+            remedy = "Copy the file again, or remove it"
+    return FileError(str(path), problem, remedy)
+
+
+def _is_empty(path: File) -> bool:
+    try:
+        return (len(path.data) if isinstance(path, Blob) else path.stat().st_size) == 0
+    except OSError:
+        return False
 
 
 def check_pixels(count: int, path: File) -> None:

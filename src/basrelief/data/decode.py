@@ -25,6 +25,7 @@ from basrelief.data.data_file import FileError as FileError
 from basrelief.data.data_file import check_pixels, decoding, first_bytes, open_file
 from basrelief.data.decode_arrays import ARRAY_SUFFIXES as ARRAY_SUFFIXES
 from basrelief.data.decode_arrays import array_size, one_plane, read_array
+from basrelief.data.resize import pick_nearest, resize_image, resize_picture
 
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif"})
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
@@ -63,34 +64,47 @@ def read_image(path: File) -> np.ndarray:
         return _to_bytes(array, path)
 
 
-def read_image_near(path: File, resolution: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
-    """Return an image, and its own size; a JPEG file is decoded at a half, a quarter or an eighth where that suffices.
+def read_image_at(path: File, resolution: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return an image brought to a resolution, uint8 (H, W, 3), and its own size.
 
-    Half of a JPEG's frequencies give its picture at half the size, in half the time. What comes back is at least 1.5
-    times as high and wide as ``resolution``, so that resizing it still filters.
+    It is what ``resize_image`` makes of what ``read_image`` returns, but that a JPEG file is decoded at a half, a
+    quarter or an eighth of its size where that suffices: half of its frequencies give its picture at half the size, in
+    half the time. It stays at least 1.5 times as high and wide as ``resolution``, so that resizing it still filters.
 
     Raises
     ------
     FileError
         If the file cannot be read as an image.
     """
-    if path.suffix.lower() not in (".jpg", ".jpeg"):
+    if path.suffix.lower() in ARRAY_SUFFIXES:
         array = read_image(path)
-        return array, (array.shape[0], array.shape[1])
+        return resize_image(array, resolution), (array.shape[0], array.shape[1])
     with decoding(path, "an image"):
         stored, source = _beyond_pillow(path)
         if stored is None:
-            with Image.open(source) as picture:
-                check_pixels(picture.size[0] * picture.size[1], path)
-                width, height = picture.size
-                if picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8):
-                    width, height = height, width
-                    resolution = resolution[::-1]
-                picture.draft(picture.mode, (resolution[1] * 3 // 2, resolution[0] * 3 // 2))
-                array = _pillow_colours(picture, path)
+            with Image.open(source) as file:
+                own = _decode_less(file, path, resolution)
+                picture = _loaded(file, path)
+                size = own or (picture.height, picture.width)
+                if picture.mode == "RGB" and "transparency" not in picture.info:  # as most are: one small array is made
+                    return np.asarray(resize_picture(picture, resolution)), size
+                stored = _colours(picture)
         else:
-            array, (height, width) = stored, stored.shape[:2]
-        return _to_bytes(array, path), (height, width)
+            size = (stored.shape[0], stored.shape[1])
+        return resize_image(_to_bytes(stored, path), resolution), size
+
+
+def _decode_less(picture: Image.Image, path: File, resolution: tuple[int, int]) -> tuple[int, int] | None:
+    """Have a JPEG file decoded at a part of its size, if that suffices, and return its own (height, width), turned."""
+    if picture.format not in ("JPEG", "MPO"):
+        return None
+    check_pixels(picture.size[0] * picture.size[1], path)
+    width, height = picture.size
+    wanted = resolution[::-1]
+    if picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8):
+        width, height, wanted = height, width, resolution
+    picture.draft(picture.mode, (wanted[0] * 3 // 2, wanted[1] * 3 // 2))
+    return height, width
 
 
 def picture_to_bytes(picture: Image.Image) -> np.ndarray:
@@ -129,6 +143,17 @@ def read_depth(path: File) -> np.ndarray:
     FileError
         If the file cannot be read, or holds colours.
     """
+    return read_depth_at(path, None)[0]
+
+
+def read_depth_at(path: File, resolution: tuple[int, int] | None) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return depth as ``read_depth`` does, of the pixels nearest to a resolution's alone, and its own size.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be read, or holds colours.
+    """
     with decoding(path, "a depth map"):
         array = _read_stored(path, colours=True)
         if array.ndim == 3 and array.shape[-1] in (2, 4):
@@ -142,8 +167,9 @@ def read_depth(path: File) -> np.ndarray:
         array = one_plane(array, path)
         if array.dtype.kind not in "uifb":
             raise FileError(str(path), f"holds {array.dtype} values; numbers were expected", "Save float32 or uint16")
+        size = (array.shape[0], array.shape[1])
         with np.errstate(over="ignore"):
-            return array.astype(np.float32)
+            return (array if resolution is None else pick_nearest(array, resolution)).astype(np.float32), size
 
 
 def read_cutout(path: File) -> np.ndarray:
@@ -243,7 +269,10 @@ def _read_stored(path: File, colours: bool) -> np.ndarray:
 
 def _pillow_colours(picture: Image.Image, path: File) -> np.ndarray:
     """Return grey (H, W) of any width, or uint8 (H, W, 3), transparency laid on black."""
-    picture = _loaded(picture, path)
+    return _colours(_loaded(picture, path))
+
+
+def _colours(picture: Image.Image) -> np.ndarray:
     if picture.mode == "1":
         picture = picture.convert("L")
     if picture.mode[0] in "IF" or (picture.mode == "L" and "transparency" not in picture.info):

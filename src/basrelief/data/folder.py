@@ -33,7 +33,7 @@ from basrelief.data.folder_layout import (
     without_doubles,
     writable,
 )
-from basrelief.data.folder_load import Reading, load_entry
+from basrelief.data.folder_load import Reading, load_entry, load_entry_at
 from basrelief.data.source import DataOptions, Entry, Fault, Source
 from basrelief.errors import DataError
 
@@ -111,7 +111,7 @@ def read_folder(location: str, options: DataOptions) -> Source:
         entries=tuple(entries),
         targets=tuple(target for target in TARGETS if any(target in entry.planes for entry in entries)),
         load=partial(load_entry, reading),
-        load_near=partial(load_entry, reading),
+        load_near=partial(load_entry_at, reading),
         classes=mapping.classes if mapping else (),
         background=all("background" in entry.planes for entry in entries),
         depth_unit=unit,

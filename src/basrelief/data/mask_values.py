@@ -63,6 +63,17 @@ class MaskMapping:
                 table[key] = plane
         return table.tobytes()
 
+    @functools.cached_property
+    def cut(self) -> tuple[int, bool] | None:
+        """Of two values by nearness, background and figure: the highest number of the lower, and whether that is dark.
+
+        None where a mapping is anything else.
+        """
+        if not self.nearest or len(self.planes) != 2 or set(self.planes.values()) != {0, 1} or len(self.classes) != 1:
+            return None
+        low, high = sorted(self.planes)
+        return (low + high) // 2, self.planes[low] == 1
+
 
 @dataclass(frozen=True)
 class ClassNames:
@@ -174,6 +185,10 @@ def to_planes(mapping: MaskMapping, values: np.ndarray, file: str) -> tuple[np.n
                 "Save it with two values, or take it away; --mask-map accepts it with a cut at half",
             )
     codes = codes_of(values, greys_as_colours=in_colour)
+    if codes.dtype == np.uint8 and mapping.cut is not None:  # the usual mask, by one comparison
+        highest, figure_is_low = mapping.cut
+        figure = codes <= highest if figure_is_low else codes > highest
+        return figure.view(np.uint8)[None], None
     if codes.dtype == np.uint8 and len(mapping.planes) < 127:
         # A byte has 256 values, so what each means is looked up once, and bytes are then swapped one for one.
         index = np.frombuffer(codes.tobytes().translate(mapping.bytes), np.int8).reshape(codes.shape)
@@ -190,14 +205,16 @@ def _share_halfway(mapping: MaskMapping, values: np.ndarray) -> float:
     """Return the share of pixels that lie halfway between the lowest and the highest value of a mapping."""
     low, high = min(mapping.planes), max(mapping.planes)
     if values.dtype == np.uint8 and values.ndim == 2:
-        return values.tobytes().translate(_halfway(low, high)).count(1) / max(1, values.size)
+        first, last = _halfway(low, high)
+        return np.count_nonzero((values >= first) & (values <= last)) / max(1, values.size)
     return share_between(count_values(codes_of(values, greys_as_colours=low >= COLOUR)), low, high)
 
 
 @functools.lru_cache(maxsize=16)
-def _halfway(low: int, high: int) -> bytes:
-    """Return 1 for every byte halfway between two values, else 0."""
-    return bytes(int(share_between({value: 1}, low, high)) for value in range(256))
+def _halfway(low: int, high: int) -> tuple[int, int]:
+    """Return the first and the last of the bytes halfway between two values; (1, 0) where there is none."""
+    found = [value for value in range(256) if share_between({value: 1}, low, high)]
+    return (found[0], found[-1]) if found else (1, 0)
 
 
 def _index(codes: np.ndarray, mapping: MaskMapping, file: str) -> np.ndarray:

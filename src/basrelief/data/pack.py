@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from basrelief.data.pack_worker import Chunk, Packing, Worker
+from basrelief.data.pack_worker import Chunk, Kept, Packing, Worker, files_of, sample_key
 from basrelief.data.shards import write_header, write_rows
 from basrelief.data.source import Entry, Source
 from basrelief.data.store import FACTS, INDEX, STORE_VERSION, Store, StoreFacts, file_facts, open_store
@@ -35,7 +35,7 @@ def source_key(source: Source, entries: Sequence[Entry], resolution: tuple[int, 
     digest = hashlib.sha256(repr((source.format, source.location, source.reading, resolution, options)).encode())
     for entry in entries:
         digest.update(repr((entry.id, entry.group, entry.foreground, entry.split)).encode())
-        digest.update(_files_of(entry))
+        digest.update(files_of(entry))
     return digest.hexdigest()
 
 
@@ -82,16 +82,17 @@ def pack(
     DataError
         Listing every broken file, unless ``skip_broken``; or when nothing usable is left.
     """
-    read = (source.format, source.reading, source.classes, source.targets, source.background, resolution, depth_max)
-    keys = [_sample_key(repr(read), entry) for entry in entries]
-    kept = _reusable(previous, keys, resolution)
+    read = repr(
+        (source.format, source.reading, source.classes, source.targets, source.background, resolution, depth_max)
+    )
+    kept = _reusable(previous, entries, read, resolution)
     if jobs is None:
         jobs = 1 if source.in_memory or len(entries) - len(kept) < FEW else cores()
     with new_folder(folder, replace=True) as temporary:
         bare = dataclasses.replace(source, entries=())  # what every process is sent
         before = previous.path if previous else None
         shard_rows = max(1, SHARD_BYTES // (3 * resolution[0] * resolution[1]))
-        packing = Packing(bare, temporary, resolution, len(entries), depth_max, before, shard_rows)
+        packing = Packing(bare, temporary, resolution, len(entries), depth_max, before, shard_rows, read)
         packing.create()
         parts: list[pl.DataFrame] = []
         faults: list[str] = []
@@ -101,21 +102,20 @@ def pack(
         for packed in ordered_map(Worker(packing), _chunks(packing, entries, kept), jobs=jobs):
             backgrounds.add(packed.backgrounds)
             faults += packed.faults
-            for line in packed.lines:
-                fingerprint.update(f"{line['id']} {line['content']}".encode())
-            if packed.lines:
-                parts.append(_frame(packed.lines, backgrounds, keys, source.targets))
+            for name, content in zip(packed.columns["id"], packed.columns["content"], strict=True):
+                fingerprint.update(f"{name} {content}".encode())
+            parts.append(_frame(packed.columns, backgrounds, source.targets))
             done += packed.count
             if progress:
                 progress(done, len(entries))
         if faults and not skip_broken:
             raise _broken(faults, len(entries), source.location)
-        if not parts:
+        index = pl.concat(parts)
+        if index.is_empty():
             raise DataError(
                 f"{source.location}: none of its {len(entries)} samples can be used. {' '.join(faults[:3])}"
             )
         backgrounds.close()
-        index = pl.concat(parts)
         facts = _facts(packing, index, key, fingerprint.hexdigest(), tuple(faults))
         if "mask" in source.targets and not facts.unknown_mask:
             for path in temporary.glob("mask_valid-*.npy"):
@@ -154,7 +154,7 @@ class _Backgrounds:
                 write_header(file.fileno(), np.uint8, (rows, *shape))
 
 
-def _chunks(packing: Packing, entries: Sequence[Entry], kept: dict[int, int]) -> Iterator[Chunk]:
+def _chunks(packing: Packing, entries: Sequence[Entry], kept: dict[int, Kept]) -> Iterator[Chunk]:
     height, width = packing.resolution
     size = min(CHUNK, max(1, CHUNK_BYTES // (3 * height * width)))
     for shard in range(0, len(entries), packing.shard_rows):  # a chunk lies in one shard
@@ -163,12 +163,8 @@ def _chunks(packing: Packing, entries: Sequence[Entry], kept: dict[int, int]) ->
             yield Chunk(start, entries[start:stop], [kept.get(row) for row in range(start, stop)])
 
 
-def _frame(
-    lines: list[dict[str, object]], backgrounds: _Backgrounds, keys: Sequence[str], targets: Sequence[str]
-) -> pl.DataFrame:
-    for line in lines:
-        line["background"] = backgrounds.rows.get(str(line["background_hash"]), 0)
-        line["key"] = keys[int(str(line["row"]))]
+def _frame(columns: dict[str, Sequence[Any]], backgrounds: _Backgrounds, targets: Sequence[str]) -> pl.DataFrame:
+    columns["background"] = [backgrounds.rows.get(name, 0) for name in columns["background_hash"]]
     schema: dict[str, pl.DataType | type[pl.DataType]] = {
         **dict.fromkeys(("id", "group", "foreground", "split"), pl.String),
         **dict.fromkeys(("row", "background"), pl.Int64),
@@ -177,7 +173,7 @@ def _frame(
         **dict.fromkeys(("image_hash", "content", "key"), pl.String),
         **dict.fromkeys(("unknown_mask", "unknown_depth", "empty"), pl.Boolean),
     }
-    return pl.DataFrame([{name: line[name] for name in schema} for line in lines], schema=schema)
+    return pl.DataFrame({name: columns[name] for name in schema}, schema=schema)
 
 
 def _facts(packing: Packing, index: pl.DataFrame, key: str, fingerprint: str, skipped: tuple[str, ...]) -> StoreFacts:
@@ -215,30 +211,15 @@ def _facts(packing: Packing, index: pl.DataFrame, key: str, fingerprint: str, sk
     )
 
 
-def _sample_key(read: str, entry: Entry) -> str:
-    """Return a hash of what a sample's rows depend on; ``read`` is what is the same for all."""
-    digest = hashlib.sha256(f"{read} {entry.id}".encode())
-    digest.update(_files_of(entry))
-    return digest.hexdigest()[:32]
-
-
-def _files_of(entry: Entry) -> bytes:
-    found = []
-    for plane, path in sorted(entry.planes.items()):
-        try:
-            status = os.stat(path)  # noqa: PTH116 - half the time of path.stat, for every file there is
-        except OSError:  # a dangling link, or a file that just went: packing will name it
-            continue
-        found.append((plane, path.name, status.st_size, status.st_mtime_ns))
-    return repr(found).encode()
-
-
-def _reusable(previous: Store | None, keys: Sequence[str], resolution: tuple[int, int]) -> dict[int, int]:
-    """Return row -> number in ``previous`` for samples that need no decoding."""
+def _reusable(
+    previous: Store | None, entries: Sequence[Entry], read: str, resolution: tuple[int, int]
+) -> dict[int, Kept]:
+    """Return row -> place in ``previous`` for samples that need no decoding."""
     if previous is None or previous.facts.resolution != resolution:
         return {}
     numbers = {key: number for number, key in enumerate(previous.hashes("key"))}
-    return {row: numbers[key] for row, key in enumerate(keys) if key in numbers}
+    keys = (sample_key(read, entry) for entry in entries)
+    return {row: Kept(numbers[key], key) for row, key in enumerate(keys) if key in numbers}
 
 
 def _broken(faults: Sequence[str], count: int, location: str) -> DataError:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from basrelief.batch import Sample
 from basrelief.data.decode import FileError
 from basrelief.data.folder_load import size_fault
-from basrelief.data.resize import UNKNOWN_MASK, resize_image, resize_sample
+from basrelief.data.resize import UNKNOWN_MASK
 from basrelief.data.shards import create_rows, write_rows
 from basrelief.data.source import Entry, Source
 from basrelief.data.store import DEPTH_CODES, UNKNOWN_DEPTH, Store, hash_image, load_to_pack, open_store
 from basrelief.errors import DataError
 
+_COLUMNS = ("id", "group", "foreground", "split", "row", "depth_max", "image_hash", "background_hash", "content", "key")
 BACKGROUNDS_KEPT = 1 << 26  # bytes of resized backgrounds that a worker keeps by name
 
 
@@ -35,6 +38,7 @@ class Packing:
     depth_max: float | None
     previous: Path | None
     shard_rows: int  # of a full shard
+    read: str = ""  # what a sample's rows depend on besides its own files
 
     @property
     def shapes(self) -> dict[str, tuple[tuple[int, ...], type]]:
@@ -61,13 +65,20 @@ class Packing:
                 create_rows(self.path(plane, shard), dtype, (rows, *shape))
 
 
+class Kept(NamedTuple):
+    """A sample that need not be decoded: its number in the store before, and its key there."""
+
+    number: int
+    key: str
+
+
 @dataclass(frozen=True)
 class Chunk:
-    """Some neighbouring entries: ``first`` is the row of the first; a kept one has its number in the store before."""
+    """Some neighbouring entries: ``first`` is the row of the first; a kept one has its place in the store before."""
 
     first: int
     entries: Sequence[Entry]
-    kept: Sequence[int | None]
+    kept: Sequence[Kept | None]
 
 
 @dataclass
@@ -75,7 +86,7 @@ class Packed:
     """What a worker hands back of a chunk."""
 
     count: int
-    lines: list[dict[str, object]] = field(default_factory=list)
+    columns: dict[str, Sequence[Any]] = field(default_factory=dict)  # of the index, for the samples without a fault
     faults: list[str] = field(default_factory=list)
     backgrounds: dict[str, np.ndarray] = field(default_factory=dict)  # those not handed back before, by hash
 
@@ -98,21 +109,26 @@ class Worker:
             plane: np.zeros((count, *shape), dtype) for plane, (shape, dtype) in packing.shapes.items()
         }
         packed = Packed(count)
-        width = packing.resolution[1]
+        lines: list[tuple[object, ...]] = []
+        used: list[int] = []
         for number, (entry, kept) in enumerate(zip(chunk.entries, chunk.kept, strict=True)):
+            key = kept.key if kept else sample_key(packing.read, entry)  # before the files are read
             try:
-                fill = self._fill(arrays, number, entry) if kept is None else self._copy(arrays, number, kept)
+                fill = self._copy(arrays, number, kept.number) if kept else self._fill(arrays, number, entry)
             except DataError as error:
                 packed.faults.append(str(error))
                 continue
             largest, background = fill
-            line = _line(entry, chunk.first + number, arrays, number, width)
-            line |= {"depth_max": largest, "background_hash": background and background[0]}
-            line["content"] = _content(line, arrays, number)
-            packed.lines.append(line)
+            hashes = hash_image(arrays["image"][number]), background and background[0]
+            content = _content((*hashes, largest), arrays, number)
+            named = entry.id, entry.group, entry.foreground, entry.split
+            lines.append((*named, chunk.first + number, largest, *hashes, content, key))
+            used.append(number)
             if background is not None and background[0] not in self.handed:
                 self.handed.add(background[0])
                 packed.backgrounds[background[0]] = background[1]
+        packed.columns = {name: [line[i] for line in lines] for i, name in enumerate(_COLUMNS)}
+        packed.columns |= _known(arrays, used, packing.resolution)
         shard, row = divmod(chunk.first, packing.shard_rows)
         for plane, array in arrays.items():
             write_rows(packing.path(plane, shard), array, row)
@@ -139,22 +155,20 @@ class Worker:
             self.named.move_to_end(path)
             background, size = self.named[path]
             planes = {plane: file for plane, file in entry.planes.items() if plane != "background"}
-            sample = load_to_pack(source, dataclasses.replace(entry, planes=planes), resolution)
-            fault = size_fault("background", entry.planes, size, sample.image.shape[:2]) if "image" in planes else None
+            sample, sizes = load_to_pack(source, dataclasses.replace(entry, planes=planes), resolution)
+            fault = size_fault("background", entry.planes, size, sizes["image"]) if "image" in planes else None
             if fault:
                 raise FileError(fault.file, fault.problem, fault.remedy)
-            return resize_sample(sample, resolution), background
-        sample = load_to_pack(source, entry, resolution)
-        alone = resize_sample(dataclasses.replace(sample, background=None), resolution)
+            return sample, background
+        sample, sizes = load_to_pack(source, entry, resolution)
         if not source.background or sample.background is None:
-            return alone, None
-        picture = resize_image(sample.background, resolution)
-        background = hash_image(picture), picture
+            return sample, None
+        background = hash_image(sample.background), sample.background
         if path is not None:
-            self.named[path] = background, sample.background.shape[:2]
-            if len(self.named) * picture.nbytes > BACKGROUNDS_KEPT:
+            self.named[path] = background, sizes["background"]
+            if len(self.named) * sample.background.nbytes > BACKGROUNDS_KEPT:
                 self.named.popitem(last=False)
-        return alone, background
+        return sample, background
 
     def _copy(self, arrays: dict[str, np.ndarray], number: int, kept: int) -> tuple[float, _Background | None]:
         """Copy a sample from the store before, as ``_fill`` decodes one."""
@@ -177,19 +191,40 @@ class Worker:
         return open_store(self.packing.previous) if self.packing.previous else None
 
 
-def _line(entry: Entry, row: int, arrays: dict[str, np.ndarray], number: int, width: int) -> dict[str, object]:
-    """Return a sample's line of the index, as far as its planes tell."""
-    line: dict[str, object] = {"id": entry.id, "group": entry.group, "foreground": entry.foreground}
-    line |= {"split": entry.split, "row": row, "image_hash": hash_image(arrays["image"][number])}
-    line |= dict.fromkeys(("mask", "unknown_mask", "empty", "depth", "unknown_depth"), False)
+def sample_key(read: str, entry: Entry) -> str:
+    """Return a hash of what a sample's rows depend on; ``read`` is what is the same for all."""
+    digest = hashlib.sha256(f"{read} {entry.id}".encode())
+    digest.update(files_of(entry))
+    return digest.hexdigest()[:32]
+
+
+def files_of(entry: Entry) -> bytes:
+    """Return name, size and time of an entry's files, as bytes to hash."""
+    found = []
+    for plane, path in sorted(entry.planes.items()):
+        try:
+            status = os.stat(path)  # noqa: PTH116 - half the time of path.stat, for every file there is
+        except OSError:  # a dangling link, or a file that just went: packing will name it
+            continue
+        found.append((plane, path.name, status.st_size, status.st_mtime_ns))
+    return repr(found).encode()
+
+
+def _known(arrays: dict[str, np.ndarray], used: list[int], resolution: tuple[int, int]) -> dict[str, Sequence[bool]]:
+    """Return the columns of the index that say whether targets are known, everywhere and anywhere."""
+    nowhere = np.zeros(len(used), bool)
+    columns: dict[str, np.ndarray] = dict.fromkeys(("mask", "unknown_mask", "empty", "depth", "unknown_depth"), nowhere)
     if "mask" in arrays:
-        known = np.unpackbits(arrays["mask_valid"][number], axis=-1, count=width)
-        line |= {"mask": bool(known.any()), "unknown_mask": not known.all()}
-        line["empty"] = bool(known.any()) and not arrays["mask"][number].any()
+        valid = arrays["mask_valid"][used]
+        everywhere = np.packbits(np.ones(resolution, bool), axis=-1)
+        known = columns["mask"] = np.asarray(valid.any((1, 2)))
+        columns["unknown_mask"] = (valid != everywhere).any((1, 2))
+        columns["empty"] = known & ~arrays["mask"][used].any((1, 2, 3))
     if "depth" in arrays:
-        unknown = arrays["depth"][number] == UNKNOWN_DEPTH
-        line |= {"depth": not unknown.all(), "unknown_depth": bool(unknown.any())}
-    return line
+        unknown = arrays["depth"][used] == UNKNOWN_DEPTH
+        columns["depth"] = ~unknown.all((1, 2))
+        columns["unknown_depth"] = unknown.any((1, 2))
+    return {name: column.tolist() for name, column in columns.items()}
 
 
 def _code_depth(depth: np.ndarray | None, depth_max: float | None, entry: Entry) -> tuple[np.ndarray, float]:
@@ -209,9 +244,9 @@ def _code_depth(depth: np.ndarray | None, depth_max: float | None, entry: Entry)
     return np.where(known, codes, UNKNOWN_DEPTH).astype(np.uint16), largest
 
 
-def _content(line: dict[str, object], arrays: dict[str, np.ndarray], number: int) -> str:
-    """Return a hash of everything that a sample is."""
-    digest = hashlib.sha256(f"{line['image_hash']} {line['background_hash']} {line['depth_max']!r}".encode())
+def _content(first: tuple[str, str | None, float], arrays: dict[str, np.ndarray], number: int) -> str:
+    """Return a hash of everything that a sample is: hash of image and of background, largest depth, and its planes."""
+    digest = hashlib.sha256(f"{first[0]} {first[1]} {first[2]!r}".encode())
     for plane in ("mask", "mask_valid", "depth"):
         if plane in arrays:
             digest.update(arrays[plane][number].data)

@@ -27,7 +27,7 @@ from basrelief.data.folder_facts import (
 )
 from basrelief.data.folder_layout import natural, scan
 from basrelief.data.folder_load import Reading, load_files
-from basrelief.data.source import DataOptions, Entry, Fault, Source
+from basrelief.data.source import DataOptions, Entry, Fault, Near, Source
 from basrelief.errors import DataError
 
 PLANES = ("image", "background", *TARGETS)
@@ -142,7 +142,7 @@ def source_of(
         entries=_entries(rows, listed_in),
         targets=targets,
         load=partial(_load, reading),
-        load_near=partial(_load, reading),
+        load_near=partial(_load_at, reading),
         classes=mapping.classes if mapping else (),
         background=all("background" in row.files for row in usable),
         depth_unit=unit,
@@ -172,14 +172,18 @@ def _entries(rows: Sequence[Row], listed_in: Path | None) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def _load(reading: Reading, entry: Entry, near: tuple[int, int] | None = None) -> Sample:
+def _load(reading: Reading, entry: Entry) -> Sample:
+    return _load_at(reading, entry, None).sample
+
+
+def _load_at(reading: Reading, entry: Entry, resolution: tuple[int, int] | None) -> Near:
     if entry.id in reading.broken:
         return load_files(reading, entry.id, {})  # raises
     if not isinstance(entry, PackedEntry):
-        return load_files(reading, entry.id, entry.planes, near)
+        return load_files(reading, entry.id, entry.planes, resolution)
     found = zip(PLANES, entry.files, strict=True)
     files = {plane: fetched(file) for plane, file in found if file is not None and plane in entry.planes}
-    return load_files(reading, entry.id, files, near)
+    return load_files(reading, entry.id, files, resolution)
 
 
 def _on_disk(files: Mapping[str, Stored], listed_in: Path | None) -> dict[str, Path]:

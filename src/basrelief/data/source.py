@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from basrelief.batch import Sample
 
@@ -118,6 +119,16 @@ class Fault:
         return f"{self.file}: {self.problem}. {self.remedy}".rstrip(". ") + "."
 
 
+class Near(NamedTuple):
+    """A sample loaded for use at a resolution: any of its planes may be at that already, as ``resize`` brings it there.
+
+    ``sizes`` are the own sizes, (height, width), of the image and, where it has one, of the background.
+    """
+
+    sample: Sample
+    sizes: Mapping[str, tuple[int, int]]
+
+
 @dataclass(frozen=True)
 class Source:
     """Data as a format found it.
@@ -144,8 +155,8 @@ class Source:
         Decodes one entry; raises DataError naming the file. A plane that is missing from ``entry.planes`` is not
         loaded, so that a background shared by many entries need be decoded once. It can be sent to other processes.
     load_near
-        As ``load``, with the resolution wanted as a second argument: images and backgrounds may come smaller than they
-        are, at least 1.5 times as large as that, where this saves time. None where it would save none.
+        As ``load``, with the resolution wanted as a second argument: planes may come at that resolution where this
+        saves time, and images decoded from a part of a file's frequencies. None where it would save none.
     reading
         How stored values are understood (mask values, depth scale, …), in any words that change when it does: a store
         is packed anew where they differ.
@@ -166,7 +177,7 @@ class Source:
     depth_kind: str | None = None
     notes: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
-    load_near: Callable[[Entry, tuple[int, int]], Sample] | None = None
+    load_near: Callable[[Entry, tuple[int, int]], Near] | None = None
     reading: str = ""
     resolution: tuple[int, int] | None = None
     in_memory: bool = False

@@ -28,7 +28,8 @@ import numpy as np
 import polars as pl
 
 from basrelief.batch import Sample
-from basrelief.data.source import DataOptions, Entry, Source
+from basrelief.data.resize import resize_sample
+from basrelief.data.source import DataOptions, Entry, Near, Source
 from basrelief.errors import DataError, UsageError
 from basrelief.files import read_json
 
@@ -255,9 +256,15 @@ class _StoreReader:
         return Sample(sample.id, sample.image, None, sample.mask, sample.mask_valid, sample.depth)
 
 
-def load_to_pack(source: Source, entry: Entry, resolution: tuple[int, int]) -> Sample:
-    """Load an entry as packing at this resolution does."""
-    return source.load(entry) if source.load_near is None else source.load_near(entry, resolution)
+def load_to_pack(source: Source, entry: Entry, resolution: tuple[int, int]) -> Near:
+    """Load an entry as packing at this resolution does: with every plane brought to it."""
+    if source.load_near is not None:
+        near = source.load_near(entry, resolution)
+        return Near(resize_sample(near.sample, resolution), near.sizes)
+    sample = source.load(entry)
+    found = {"image": sample.image, "background": sample.background}
+    sizes = {plane: (array.shape[0], array.shape[1]) for plane, array in found.items() if array is not None}
+    return Near(resize_sample(sample, resolution), sizes)
 
 
 def hash_image(image: np.ndarray) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from basrelief.batch import Sample
-from basrelief.data.resize import resize_image, resize_sample
+from basrelief.data.resize import resize_sample
 from basrelief.data.source import Entry, Source
 from basrelief.data.store import hash_image, load_to_pack
 from basrelief.engine.predict import Prediction, Predictor
@@ -111,7 +111,7 @@ def score_source(
 def _packed_hash(source: Source, entry: Entry, resolution: tuple[int, int]) -> str:
     """Return the hash that the image has in a store at this resolution."""
     alone = dataclasses.replace(entry, planes={plane: file for plane, file in entry.planes.items() if plane == "image"})
-    return hash_image(resize_image(load_to_pack(source, alone, resolution).image, resolution))
+    return hash_image(load_to_pack(source, alone, resolution).sample.image)
 
 
 def _own_size(
