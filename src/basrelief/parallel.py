@@ -1,5 +1,6 @@
 """Mapping a function over many items in several processes, in order and with little in flight.
 
+The calling process is one of them: it works while the others start, and whenever they have enough to do.
 loky starts the processes: they need no guard in the user's own script, are told when a worker dies, and do not copy a
 process that already runs threads.
 """
@@ -24,6 +25,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _AHEAD = 3  # items in flight for each process: enough to keep it busy, and little memory
+_WAITING = 16  # results for each process that may wait for an earlier one, as while the others start
 _function: Any = None
 
 
@@ -43,7 +45,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, jo
     items
         Taken as they are needed.
     jobs
-        Number of processes; 1 computes here, with nothing started.
+        Number of processes, this one included; 1 starts nothing.
 
     Raises
     ------
@@ -53,13 +55,17 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, jo
     if jobs <= 1:
         yield from map(function, items)
         return
-    executor = loky.ProcessPoolExecutor(jobs, initializer=_receive, initargs=(function, os.getpid()))
+    others = jobs - 1
+    executor = loky.ProcessPoolExecutor(others, initializer=_receive, initargs=(function, os.getpid()))
     ahead: deque[Future[Result]] = deque()
     finished = False
     try:
         for item in items:
-            ahead.append(executor.submit(_work, item))
-            if len(ahead) > _AHEAD * jobs:
+            if sum(not future.done() for future in ahead) < _AHEAD * others:
+                ahead.append(executor.submit(_work, item))
+            else:
+                ahead.append(_done(function, item))
+            while ahead and (ahead[0].done() or len(ahead) > _WAITING * jobs):
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
@@ -71,6 +77,15 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, jo
         ) from None
     finally:
         executor.shutdown(wait=True, kill_workers=not finished)
+
+
+def _done(function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    future: Future[Result] = Future()
+    try:
+        future.set_result(function(item))
+    except Exception as error:  # raised in its turn, so that it is the same one whatever the number of processes
+        future.set_exception(error)
+    return future
 
 
 def _receive(function: Callable[[Any], Any], parent: int) -> None:

@@ -46,15 +46,24 @@ def check_headers(entries: Sequence[Entry], broken: dict[str, Fault]) -> None:
             broken[entry.id] = fault
 
 
-def header_fault(files: Mapping[str, File]) -> Fault | None:
+def header_fault(files: Mapping[str, File], backgrounds: dict[Path, tuple[int, int]] | None = None) -> Fault | None:
     """Return what is wrong with the sizes of an entry's files, by their headers.
+
+    ``backgrounds`` holds the sizes of those met before, and is added to: one may stand in many entries.
 
     Raises
     ------
     FileError
         If a file's header cannot be read.
     """
-    sizes = {plane: image_size(path) for plane, path in files.items()}
+    sizes = {}
+    for plane, path in files.items():
+        if plane != "background" or backgrounds is None or not isinstance(path, Path):
+            sizes[plane] = image_size(path)
+        else:
+            if path not in backgrounds:
+                backgrounds[path] = image_size(path)
+            sizes[plane] = backgrounds[path]
     for plane, size in sizes.items():
         if plane != "image" and 0 not in size and (fault := size_fault(plane, files, size, sizes["image"])):
             return fault

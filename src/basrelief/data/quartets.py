@@ -206,11 +206,12 @@ def _on_disk(files: Mapping[str, Stored], listed_in: Path | None) -> dict[str, P
 
 
 def _check_headers(rows: Sequence[Row], broken: dict[str, Fault]) -> None:
+    backgrounds: dict[Path, tuple[int, int]] = {}
     for row in spread(rows, HEADERS_READ):
         if row.id in broken:
             continue
         try:
-            fault = header_fault({plane: fetched(file) for plane, file in row.files.items()})
+            fault = header_fault({plane: fetched(file) for plane, file in row.files.items()}, backgrounds)
         except FileError as error:
             fault = error.fault
         if fault:

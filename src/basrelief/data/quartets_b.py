@@ -66,7 +66,7 @@ def read_quartets_b(location: str, options: DataOptions) -> Source:
             _demand_agreeing_numbers(location, target, files["image"], files[target])
     images, backgrounds = files["image"], files["background"]
     share = len(images) // len(backgrounds)
-    stems = [composed(path.stem) for path in images]
+    stems, rooms = ([composed(path.stem) for path in paths] for paths in (images, backgrounds))
     if len(set(stems)) < len(stems):
         double = next(stem for stem, after in pairwise(stems) if stem == after)
         raise DataError(f"{location}: bg_fg/ has several files named {double!r}. Expected one; remove the others.")
@@ -76,7 +76,7 @@ def read_quartets_b(location: str, options: DataOptions) -> Source:
         planes = {plane: files[plane][i] for plane in ("image", *TARGETS) if plane in files}
         if options.background:
             planes["background"] = background
-        rows.append(Row(stem, composed(background.stem), planes))
+        rows.append(Row(stem, rooms[i // share], planes))
     found.notes.append(
         f"Files are paired by order; each background serves {share} composites ({len(images)} composites, "
         f"{len(backgrounds)} backgrounds)."
@@ -122,6 +122,8 @@ def _demand_equal_counts(location: str, files: Mapping[str, Sequence[Path]]) -> 
 
 def _demand_agreeing_numbers(location: str, target: str, images: Sequence[Path], others: Sequence[Path]) -> None:
     """Refuse an order in which names with numbers stand beside names with other numbers, though most have a partner."""
+    if [path.stem for path in images] == [path.stem for path in others]:
+        return
     left, right = ([tuple(map(int, re.findall(r"[0-9]+", path.stem))) for path in paths] for paths in (images, others))
     if len(set(left)) < len(left) or len(set(right)) < len(right) or 2 * len(set(left) & set(right)) < len(left):
         return
