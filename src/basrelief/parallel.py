@@ -76,7 +76,7 @@ def ordered_map(function: Callable[[Item], Result], items: Iterable[Item], *, jo
             "--jobs 1, and run the same command again."
         ) from None
     finally:
-        executor.shutdown(wait=True, kill_workers=not finished)
+        executor.shutdown(wait=not finished, kill_workers=not finished)  # those with nothing to do end by themselves
 
 
 def _done(function: Callable[[Item], Result], item: Item) -> Future[Result]:

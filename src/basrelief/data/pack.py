@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,9 @@ def pack(
             for path in temporary.glob("mask_valid-*.npy"):
                 path.unlink()
         index.drop("unknown_mask", "unknown_depth", "empty").write_parquet(temporary / INDEX)
-        files = {path.name: file_facts(path) for path in sorted(temporary.iterdir())}
+        paths = sorted(temporary.iterdir())
+        with ThreadPoolExecutor(jobs) as pool:  # hashing leaves Python's lock to others
+            files = {path.name: found for path, found in zip(paths, pool.map(file_facts, paths), strict=True)}
         write_json(temporary / FACTS, dataclasses.asdict(dataclasses.replace(facts, files=files)))
     return open_store(folder)
 

@@ -239,9 +239,11 @@ def _code_depth(depth: np.ndarray | None, depth_max: float | None, entry: Entry)
                 "has depth below 0, where distances are expected",
                 "If that means unknown, say so with --depth-invalid",
             )
-    largest = float(depth[known].max()) if known.any() else 0.0
-    codes = np.rint(np.where(known, depth, 0) * (DEPTH_CODES / largest if largest else 0.0))
-    return np.where(known, codes, UNKNOWN_DEPTH).astype(np.uint16), largest
+    everywhere = known.all()
+    values = depth if everywhere else np.where(known, depth, 0)
+    largest = float(values.max())
+    codes = np.rint(values * (DEPTH_CODES / largest if largest else 0.0)).astype(np.uint16)
+    return codes if everywhere else np.where(known, codes, np.uint16(UNKNOWN_DEPTH)), largest
 
 
 def _content(first: tuple[str, str | None, float], arrays: dict[str, np.ndarray], number: int) -> str:
