@@ -286,5 +286,7 @@ def plain_name(name: str) -> str:
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """Return a key that sorts frame-2 before frame-10."""
+    if name.isascii() and name.isdigit():  # as most of many names are
+        return ((0, int(name), name),)
     parts = re.split(r"(\d+)", name.casefold())
     return tuple((0, int(part), part) if part.isdigit() and part.isascii() else (1, 0, part) for part in parts if part)

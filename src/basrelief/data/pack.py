@@ -27,7 +27,7 @@ from basrelief.parallel import cores, ordered_map
 
 SHARD_BYTES = 1 << 28  # of an image shard, about
 CHUNK_BYTES = 1 << 21  # of the images of a chunk, about
-CHUNK = 128  # samples, at most
+CHUNK = 64  # samples, at most: few enough that at the end no process waits long for another
 FEW = 256  # samples below which other processes are not worth starting
 
 
