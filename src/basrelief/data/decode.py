@@ -7,16 +7,10 @@ maps rarely carry one).
 
 from __future__ import annotations
 
-import os
-import zlib
-from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tifffile
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 # Under their own names once more: what this module takes and raises can be imported from it.
 from basrelief.data.data_file import Blob as Blob
@@ -25,6 +19,15 @@ from basrelief.data.data_file import FileError as FileError
 from basrelief.data.data_file import check_pixels, decoding, first_bytes, open_file
 from basrelief.data.decode_arrays import ARRAY_SUFFIXES as ARRAY_SUFFIXES
 from basrelief.data.decode_arrays import array_size, one_plane, read_array
+from basrelief.data.decode_wide import (
+    ORIENTATION,
+    has_16_bits,
+    is_tiff,
+    loaded,
+    read_beyond_pillow,
+    read_tiff,
+    tiff_size,
+)
 from basrelief.data.resize import pick_nearest, resize_image, resize_picture
 
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif"})
@@ -33,12 +36,6 @@ NETPBM_SUFFIXES = frozenset({".pbm", ".pgm", ".ppm", ".pnm"})
 IMAGE_SUFFIXES = LOSSY_SUFFIXES | TIFF_SUFFIXES | NETPBM_SUFFIXES | {".png", ".bmp", ".dib", ".gif", ".tga", ".jp2"}
 
 GREY_TOLERANCE = 24  # channels of a lossy file this near to each other are one grey channel with noise
-_PNG = b"\x89PNG\r\n\x1a\n"
-_HEAD = 26  # bytes that say what a PNG file holds
-_WHOLE = 1 << 28  # bytes; larger files are not read as a whole before they are decoded
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_ORIENTATION = 274  # the EXIF and TIFF tag
-_ALPHA = 2  # in TIFF's tag of further channels; others are no transparency, or are applied already
 
 
 def read_image(path: File) -> np.ndarray:
@@ -57,7 +54,7 @@ def read_image(path: File) -> np.ndarray:
         if path.suffix.lower() in ARRAY_SUFFIXES:
             array: np.ndarray | None = read_array(path)
         else:
-            array, source = _beyond_pillow(path)
+            array, source = read_beyond_pillow(path)
         if array is None:
             with Image.open(source) as picture:
                 array = _pillow_colours(picture, path)
@@ -80,11 +77,11 @@ def read_image_at(path: File, resolution: tuple[int, int]) -> tuple[np.ndarray, 
         array = read_image(path)
         return resize_image(array, resolution), (array.shape[0], array.shape[1])
     with decoding(path, "an image"):
-        stored, source = _beyond_pillow(path)
+        stored, source = read_beyond_pillow(path)
         if stored is None:
             with Image.open(source) as file:
                 own = _decode_less(file, path, resolution)
-                picture = _loaded(file, path)
+                picture = loaded(file, path)
                 size = own or (picture.height, picture.width)
                 if picture.mode == "RGB" and "transparency" not in picture.info:  # as most are: one small array is made
                     return np.asarray(resize_picture(picture, resolution)), size
@@ -101,7 +98,7 @@ def _decode_less(picture: Image.Image, path: File, resolution: tuple[int, int]) 
     check_pixels(picture.size[0] * picture.size[1], path)
     width, height = picture.size
     wanted = resolution[::-1]
-    if picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8):
+    if picture.getexif().get(ORIENTATION) in (5, 6, 7, 8):
         width, height, wanted = height, width, resolution
     picture.draft(picture.mode, (wanted[0] * 3 // 2, wanted[1] * 3 // 2))
     return height, width
@@ -202,7 +199,7 @@ def palette_of(path: File) -> tuple[tuple[int, int, int], ...] | None:
             with Image.open(open_file(path)) as picture:
                 return None if picture.mode not in ("P", "PA") else _colour_palette(picture)
         except UnidentifiedImageError:
-            if _is_tiff(path):
+            if is_tiff(path):
                 return None
             raise
 
@@ -218,28 +215,21 @@ def image_size(path: File) -> tuple[int, int]:
                 # ``size`` of a TIFF file is turned already in some Pillow versions; its tags are not.
                 tags = getattr(picture, "tag_v2", None)
                 width, height = (tags[256], tags[257]) if tags else picture.size
-                turned = picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+                turned = picture.getexif().get(ORIENTATION) in (5, 6, 7, 8)
                 return (width, height) if turned else (height, width)
         except UnidentifiedImageError:
-            if not _is_tiff(path):
+            if not is_tiff(path):
                 raise
-        with tifffile.TiffFile(
-            open_file(path)
-        ) as tiff:  # kinds of TIFF that Pillow does not know, such as 64-bit floats
-            page: Any = tiff.pages[0]
-            size = (int(page.imagelength), int(page.imagewidth))
-            check_pixels(size[0] * size[1], path)
-            tag = page.tags.get(_ORIENTATION)
-            return size[::-1] if tag is not None and tag.value in (5, 6, 7, 8) else size
+        return tiff_size(path)
 
 
 def highest_in_16_bits(path: File) -> int | None:
     """Return the highest stored value of a 16-bit grey or TIFF image, None for files of another width."""
     with decoding(path, "an image"):
         array = None
-        if _is_tiff(path):
-            array = _read_tiff(path)
-        elif _has_16_bits(path):
+        if is_tiff(path):
+            array = read_tiff(path)
+        elif has_16_bits(path):
             with Image.open(open_file(path)) as picture:
                 array = np.asarray(picture) if picture.mode.startswith("I") else None
         return int(array.max()) if array is not None and array.dtype == np.uint16 else None
@@ -260,7 +250,7 @@ def _read_stored(path: File, colours: bool) -> np.ndarray:
         assert array is not None
         coloured = array.ndim == 3 and array.shape[-1] == 3 and array.shape[0] != 1
         return array if coloured else one_plane(array, path)
-    array, source = _beyond_pillow(path)
+    array, source = read_beyond_pillow(path)
     if array is None:
         with Image.open(source) as picture:
             array = _pillow_stored(picture, path, colours)
@@ -269,7 +259,7 @@ def _read_stored(path: File, colours: bool) -> np.ndarray:
 
 def _pillow_colours(picture: Image.Image, path: File) -> np.ndarray:
     """Return grey (H, W) of any width, or uint8 (H, W, 3), transparency laid on black."""
-    return _colours(_loaded(picture, path))
+    return _colours(loaded(picture, path))
 
 
 def _colours(picture: Image.Image) -> np.ndarray:
@@ -286,7 +276,7 @@ def _colours(picture: Image.Image) -> np.ndarray:
 
 def _pillow_stored(picture: Image.Image, path: File, colours: bool) -> np.ndarray:
     """Return stored values; of a palette file, ``colours`` asks for its colours instead of indices."""
-    picture = _loaded(picture, path)
+    picture = loaded(picture, path)
     if picture.mode == "1":
         return np.asarray(picture).astype(np.uint8)
     if picture.mode in ("P", "PA"):
@@ -298,13 +288,6 @@ def _pillow_stored(picture: Image.Image, path: File, colours: bool) -> np.ndarra
     return np.asarray(picture.convert("RGB"))
 
 
-def _loaded(picture: Image.Image, path: File) -> Image.Image:
-    check_pixels(picture.size[0] * picture.size[1], path)
-    picture.load()
-    ImageOps.exif_transpose(picture, in_place=True)
-    return picture
-
-
 def _colour_palette(picture: Image.Image) -> tuple[tuple[int, int, int], ...] | None:
     """Return the palette, without the black entries that pad it; None if every entry is grey."""
     flat = picture.getpalette("RGB") or []
@@ -312,58 +295,6 @@ def _colour_palette(picture: Image.Image) -> tuple[tuple[int, int, int], ...] | 
     while len(colours) > 1 and colours[-1] == (0, 0, 0):
         colours.pop()
     return None if all(r == g == b for r, g, b in colours) else tuple(colours)
-
-
-def _read_tiff(path: File) -> np.ndarray | None:
-    """Return the first page of a grey or RGB TIFF at its full width; None where Pillow does as well or better."""
-    try:
-        with tifffile.TiffFile(open_file(path)) as tiff:
-            page: Any = tiff.pages[0]
-            name = getattr(page.photometric, "name", "")
-            if name not in ("MINISBLACK", "MINISWHITE", "RGB") or page.bitspersample < 8:
-                return None
-            if name == "RGB" and page.bitspersample == 8:
-                return None
-            check_pixels(max(int(page.imagelength) * int(page.imagewidth), int(page.size) // 4), path)
-            array = np.asarray(page.asarray())
-            if page.extrasamples and int(page.extrasamples[0]) != _ALPHA and page.samplesperpixel in (2, 4):
-                array = array[..., :-1] if array.shape[-1] == page.samplesperpixel else array[:-1]
-            tag = page.tags.get(_ORIENTATION)
-    except tifffile.TiffFileError as error:
-        raise FileError(
-            str(path), f"is truncated or not a TIFF file ({error})", "Copy the file again, or remove it"
-        ) from error
-    except ValueError as error:
-        if "imagecodecs" in str(error):  # a compression that tifffile leaves to another package; Pillow has most
-            return None
-        raise
-    if array.ndim == 3 and array.shape[0] in (3, 4) and array.shape[-1] not in (3, 4):
-        array = np.moveaxis(array, 0, -1)  # planes stored one after the other
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[-1] > 4):
-        raise FileError(
-            str(path), f"has the shape {array.shape}; (H, W) or (H, W, 3) was expected", "Save one picture a file"
-        )
-    if name == "MINISWHITE" and array.dtype.kind == "u":
-        array = np.iinfo(array.dtype).max - array
-    return _turn(array, int(tag.value) if tag is not None else 1)
-
-
-def _is_tiff(path: File) -> bool:
-    return first_bytes(path, 4) in _TIFF
-
-
-def _turn(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Apply an EXIF orientation (1 to 8)."""
-    turns: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-        2: np.fliplr,
-        3: lambda a: np.rot90(a, 2),
-        4: np.flipud,
-        5: lambda a: np.swapaxes(a, 0, 1),
-        6: lambda a: np.rot90(a, -1),
-        7: lambda a: np.rot90(np.swapaxes(a, 0, 1), 2),
-        8: lambda a: np.rot90(a, 1),
-    }
-    return np.ascontiguousarray(turns[orientation](array)) if orientation in turns else array
 
 
 def _without_alpha(array: np.ndarray) -> np.ndarray:
@@ -442,71 +373,3 @@ def _to_bytes(array: np.ndarray, path: File) -> np.ndarray:
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, axis=2)
     return np.ascontiguousarray(array)
-
-
-def _beyond_pillow(path: File) -> tuple[np.ndarray | None, Path | BytesIO]:
-    """Return a file's content where Pillow would lose some of it, else None; and what Pillow is to open."""
-    if isinstance(path, Blob):
-        data, whole = path.data, True
-    else:
-        with path.open("rb", buffering=0) as file:  # opened once, since a small picture decodes in the time of a few
-            data = file.read(_HEAD)
-            whole = data[:4] not in _TIFF and os.fstat(file.fileno()).st_size < _WHOLE
-            if whole:
-                data += file.readall()
-    if data[:4] in _TIFF:
-        return _read_tiff(path), open_file(path)
-    if not whole:
-        return None, open_file(path)
-    if not data.startswith(_PNG) or len(data) < _HEAD:
-        return None, BytesIO(data)
-    _check_sums(data, path)
-    bits, kind = data[24], data[25]
-    return _read_wide_png(data, kind, path) if bits == 16 and kind in (2, 4, 6) else None, BytesIO(data)
-
-
-def _read_wide_png(data: bytes, kind: int, path: File) -> np.ndarray:
-    """Return 16-bit colour, or grey with alpha (kind 4), at its full width.
-
-    Pillow keeps the high byte of each number. It is asked a second time for the low ones, by their places.
-    """
-    with Image.open(BytesIO(data)) as picture:
-        if kind == 4:  # two numbers of 16 bits are four of 8
-            parts: np.ndarray = _unpacked(picture, path, "RGBA").astype(np.uint16)
-            grey: np.ndarray = parts[..., ::2] << 8 | parts[..., 1::2]
-            return grey
-        high = _unpacked(picture, path, f"{picture.mode};16B").astype(np.uint16)
-    with Image.open(BytesIO(data)) as picture:
-        colours: np.ndarray = high << 8 | _unpacked(picture, path, f"{picture.mode};16L")
-    return colours
-
-
-def _unpacked(picture: Image.Image, path: File, layout: str) -> np.ndarray:
-    """Load a picture with its bytes laid out as said."""
-    picture.tile = [(*tile[:3], layout) for tile in picture.tile]  # type: ignore[attr-defined]
-    return np.asarray(_loaded(picture, path))
-
-
-def _check_sums(data: bytes, path: File) -> None:
-    """Compare the checksums in a PNG file, of which Pillow compares few."""
-    at = len(_PNG)
-    while at + 12 <= len(data):
-        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if kind == b"IEND":
-            break
-        end = at + 8 + size
-        matters = kind[:1].isupper() or kind in (b"tRNS", b"eXIf")
-        if (
-            matters
-            and len(data) >= end + 4
-            and int.from_bytes(data[end : end + 4], "big") != zlib.crc32(memoryview(data)[at + 4 : end])
-        ):
-            raise FileError(
-                str(path), f"is damaged: the checksum of its part {kind!a} does not fit", "Copy the file again"
-            )
-        at = end + 4
-
-
-def _has_16_bits(path: File) -> bool:
-    head = first_bytes(path, 26)
-    return head.startswith(_PNG) and len(head) == 26 and head[24] == 16
