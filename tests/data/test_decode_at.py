@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from basrelief.batch import Sample
+from basrelief.data import open_source
 from basrelief.data.decode import Blob, FileError, read_depth, read_depth_at, read_image, read_image_at
 from basrelief.data.folder_load import Reading, load_files
 from basrelief.data.mask_values import MaskMapping, to_planes
+from basrelief.data.pack import pack
 from basrelief.data.resize import pick_nearest, resize_image, resize_picture, resize_sample
+from basrelief.data.store import hash_image, load_to_pack
 
 
 def test_a_jpeg_brought_to_a_resolution_is_nearly_what_it_is_decoded_whole(tmp_path):
@@ -107,6 +111,21 @@ def test_masks_cut_at_half_are_the_same_from_bytes_and_from_wide_numbers(keys, i
         assert np.array_equal(found, wanted)
 
 
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (1, 2), (10, 90), (3, 250), (0, 300), (200, 40000)])
+def test_masks_mostly_halfway_are_told_from_bytes_as_from_wide_numbers(low, high):
+    mapping = MaskMapping(("figure",), {low: 0, high: 1}, nearest=True)
+
+    def refused(values):
+        try:
+            to_planes(mapping, values, "x.png")
+        except FileError:
+            return True
+        return False
+
+    found = [refused(np.full((3, 3), value, np.uint8)) for value in range(256)]
+    assert found == [refused(np.full((3, 3), value, np.int64)) for value in range(256)]
+
+
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**32 - 1))
 @settings(max_examples=40, deadline=None)
 def test_a_shrunk_mask_is_where_the_mean_of_its_floats_reaches_half(height, width, seed):
@@ -184,3 +203,20 @@ def test_what_is_wrong_with_a_file_is_said_alike_at_any_resolution(tmp_path, pla
     with pytest.raises(FileError) as small:
         load_files(READING, "x", files, (16, 20))
     assert str(small.value) == str(whole.value)
+
+
+def test_an_image_alone_has_the_hash_that_a_store_gives_it(tmp_path):
+    for plane in ("images", "masks", "depths", "backgrounds"):
+        (tmp_path / "data" / plane).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i, size in enumerate([(60, 48), (200, 160), (20, 16)]):
+        noise = rng.integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+        for plane in ("images", "backgrounds"):
+            Image.fromarray(noise).save(tmp_path / "data" / plane / f"{i}.jpg")
+        Image.fromarray((noise[..., 0] > 99).astype(np.uint8) * 255).save(tmp_path / "data/masks" / f"{i}.png")
+        Image.fromarray(noise[..., 1]).save(tmp_path / "data/depths" / f"{i}.png")
+    source = open_source(str(tmp_path / "data"))
+    store = pack(source, source.entries, tmp_path / "store", (16, 20), key="k", jobs=1)
+    for entry, stored in zip(source.entries, store.index["image_hash"], strict=True):
+        alone = replace(entry, planes={"image": entry.planes["image"]})
+        assert hash_image(load_to_pack(source, alone, (16, 20)).sample.image) == stored
