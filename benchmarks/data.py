@@ -291,7 +291,7 @@ def train_once(place: str) -> None:
     import basrelief as br
 
     with tempfile.TemporaryDirectory() as out:
-        br.train(place, out=out, network="masknet", epochs=1, batch_size=256, loss="bce(mask)", device="cpu")
+        br.train(place, out=out, network="masknet", epochs=1, batch_size=50, loss="bce(mask)", device="cpu")
         words = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     memory = {name: int(words[key].split()[0]) / 1024 for name, key in (("anonymous", "RssAnon"), ("file", "RssFile"))}
     print(json.dumps(memory))

@@ -181,7 +181,7 @@ def read_cutout(path: File) -> np.ndarray:
     """
     with decoding(path, "an image with transparency"):
         with Image.open(open_file(path)) as opened:
-            picture = _loaded(opened, path)
+            picture = loaded(opened, path)
             clear = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
             array = np.asarray(picture.convert("RGBA")) if clear else None
         if array is None:
