@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import math
 from pathlib import Path
 
@@ -74,3 +75,46 @@ def test_streams_of_a_seed_are_their_own() -> None:
     }
     assert len(set(draws.values())) == len(draws)
     assert np.array_equal(stream(3, "order", 1).permutation(50), stream(3, "order", 1).permutation(50))
+
+
+def test_a_new_folder_removes_what_a_killed_command_left_of_it_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".partial-store-abc", ".partial-other-abc"):
+        (tmp_path / name).mkdir()
+    with new_folder(tmp_path / "store") as temporary:
+        (temporary / "shard").touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"store", ".partial-other-abc"}
+
+
+def test_a_second_writer_of_the_same_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "store", replace=True) as temporary:
+        with pytest.raises(OutputError, match="at work on"), new_folder(tmp_path / "store", replace=True):
+            raise AssertionError
+        (temporary / "shard").touch()
+    assert (tmp_path / "store" / "shard").exists()
+
+
+def test_a_folder_that_cannot_be_replaced_is_still_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "old").touch()
+    replace = Path.replace
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name.startswith(".partial-") and any(path.iterdir()) and (path / "new").exists():
+            raise PermissionError(errno.EACCES, "no", str(path))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+
+    def write() -> None:
+        with new_folder(tmp_path / "store", replace=True) as temporary:
+            (temporary / "new").touch()
+
+    with pytest.raises(OutputError):
+        write()
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["old"]
+
+
+def test_json_with_words_that_are_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "facts.json").write_text('{"depth_max": NaN}')
+    with pytest.raises(DataError, match="NaN"):
+        read_json(tmp_path / "facts.json")

@@ -19,6 +19,7 @@ try:
 except ImportError:  # pragma: no cover - Windows has no flock; two writers at once are then not noticed
     fcntl = None  # type: ignore[assignment]
 
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
 PARTIAL = ".partial-"  # how a file or folder begins its name until it is whole
 
 
@@ -65,7 +66,7 @@ def read_json(path: Path) -> dict[str, Any]:
         Naming the file, when it is missing or is not JSON.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_json)
         if not isinstance(document, dict):
             raise ValueError("expected an object")
         return document
@@ -73,6 +74,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not there; expected a file that Basrelief wrote.") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error}). It was changed or cut short; remove it.") from None
+
+
+def _not_json(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 @contextlib.contextmanager
@@ -83,7 +88,12 @@ def output_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _full(path) from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno == errno.EFBIG:
+            raise OutputError(
+                f"{path} cannot be written: a file would be larger than the system allows. Raise that limit "
+                "(ulimit -f), or choose another disk."
+            ) from None
+        if error.errno in _REFUSED:
             raise OutputError(
                 f"{path} cannot be written: {error.strerror}. Choose another folder, or change its permissions."
             ) from None
@@ -118,24 +128,70 @@ def only_writer(folder: Path) -> Iterator[None]:
 def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that becomes ``folder`` when the block ends without an error.
 
-    With ``replace``, what stands at ``folder`` stays until then, and is removed.
+    With ``replace``, what stands at ``folder`` stays until then, and is removed. What a command that was killed left
+    of the same folder is removed first; one that is still at work on it is an error.
     """
     with output_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=PARTIAL))
+        _remove_left(folder)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_partial(folder)))
         try:
-            yield temporary
-            temporary.chmod(0o777 & ~_umask())
-            if replace and folder.exists():
-                before = Path(tempfile.mkdtemp(dir=folder.parent, prefix=PARTIAL))
-                folder.replace(before)
-                temporary.replace(folder)
-                shutil.rmtree(before, ignore_errors=True)
-            else:
-                temporary.replace(folder)
+            with _held(temporary, folder):
+                yield temporary
+                temporary.chmod(0o777 & ~_umask())
+                if replace and folder.exists():
+                    _exchange(temporary, folder)
+                else:
+                    temporary.replace(folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+def _partial(folder: Path) -> str:
+    return f"{PARTIAL}{folder.name}-"
+
+
+def _exchange(temporary: Path, folder: Path) -> None:
+    """Put one folder in another's place; where that fails, the other is back."""
+    before = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_partial(folder)))
+    folder.replace(before)
+    try:
+        temporary.replace(folder)
+    except BaseException:
+        before.replace(folder)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _remove_left(folder: Path) -> None:
+    for left in list(folder.parent.iterdir()):
+        if left.name.startswith(_partial(folder)) and left.is_dir():
+            with contextlib.suppress(FileNotFoundError), _held(left, folder) as ours:
+                if ours:
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(temporary: Path, folder: Path) -> Iterator[bool]:
+    """Hold a temporary folder against a second command, and tell whether the file system can; a killed one lets go."""
+    if os.name == "nt":  # pragma: no cover - which opens no folders
+        yield False
+        return
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = True
+        except BlockingIOError:
+            raise OutputError(
+                f"Another basrelief command is at work on {folder}. Wait for it, or choose another --out."
+            ) from None
+        except OSError:  # some network file systems hold no folders
+            ours = False
+        yield ours
+    finally:
+        os.close(descriptor)
 
 
 def _full(path: Path) -> OutputError:
