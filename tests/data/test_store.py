@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -242,3 +244,71 @@ def test_the_key_follows_files_and_options(tmp_path: Path) -> None:
     assert key(dataclasses.replace(options, depth_scale=2.0)) != before
     Image.new("RGB", (32, 24), "red").save(folder / "images" / "01.png")
     assert key(options) != before
+
+
+def test_a_store_stays_what_was_opened_when_another_takes_its_place(tmp_path: Path) -> None:
+    source = open_source("scenes:4", DataOptions(resolution=(16, 16)))
+    store = pack_all(source, tmp_path / "store", (16, 16))
+    opened = open_store(store.path)
+    image = store.sample(0).image
+    other = open_source("scenes:4", DataOptions(resolution=(16, 16), seed=1))
+    pack_all(other, tmp_path / "store", (16, 16))
+    assert np.array_equal(opened.sample(0).image, image)
+    assert np.array_equal(opened.shards("image")[0][opened.rows[0]], image), "as the loader reads it"
+
+
+def test_shards_are_counted_not_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("basrelief.data.pack.SHARD_BYTES", 1)
+    samples = [Sample(str(i), np.full((8, 8, 3), i % 251, np.uint8), depth=np.ones((8, 8))) for i in range(1003)]
+    store = pack_all(source_of(samples), tmp_path / "store", (8, 8), jobs=1)
+    assert [int(shard[0, 0, 0, 0]) for shard in store.shards("image")] == [i % 251 for i in range(1003)]
+
+
+def test_many_shards_need_no_higher_limit_of_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr("basrelief.data.pack.SHARD_BYTES", 1)
+    source = open_source("scenes:40", DataOptions(resolution=(16, 16)))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    try:
+        store = pack_all(source, tmp_path / "store", (16, 16), jobs=1)
+        assert len(store.shards("image")) == 40
+        assert store.sample(39).depth is not None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": [1]}, {"files": {}}, {"resolution": ["a", 3]}, {"resolution": [16, 24]}, {"count": 10**30},
+        {"depth_max": float("nan")}, {"depth_max": "far"}, {"depth_max": 0}, {"shard_rows": 0}, {"shard_rows": 3},
+        {"classes": [1]}, {"classes": ["a", "b"]}, {"targets": ["mask", "sound"]}, {"background": False},
+        {"unknown_mask": True}, {"notes": [1]}, {"depth_unit": 3}, {"location": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_facts_that_do_not_fit_the_arrays_are_refused(tmp_path: Path, change: dict[str, object]) -> None:
+    source = open_source("scenes:4", DataOptions(resolution=(16, 16)))
+    store = pack_all(source, tmp_path / "store", (16, 16))
+    path = store.path / "store.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(DataError, match=r"is damaged|cannot be read as JSON"):
+        open_store(store.path)
+
+
+def test_a_store_without_its_index_is_still_a_store_and_says_what_it_lacks(tmp_path: Path) -> None:
+    source = open_source("scenes:4", DataOptions(resolution=(16, 16)))
+    store = pack_all(source, tmp_path / "store", (16, 16))
+    (store.path / "index.parquet").unlink()
+    with pytest.raises(DataError, match=r"index\.parquet is missing"):
+        open_source(str(store.path))
+
+
+def test_a_copied_store_is_read_through_once_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_source("scenes:4", DataOptions(resolution=(16, 16)))
+    store = pack_all(source, tmp_path / "store", (16, 16))
+    shutil.copytree(store.path, tmp_path / "copy", copy_function=shutil.copyfile)
+    open_store(tmp_path / "copy")
+    monkeypatch.setattr("hashlib.file_digest", None)
+    assert open_store(tmp_path / "copy").facts == store.facts

@@ -27,9 +27,10 @@ from typing import Any, overload
 import numpy as np
 import polars as pl
 
-from basrelief.batch import Sample
+from basrelief.batch import TARGETS, Sample
 from basrelief.data.resize import resize_sample
 from basrelief.data.source import DataOptions, Entry, Near, Source
+from basrelief.data.store_files import allow_open_files, check_file, map_file
 from basrelief.errors import DataError, UsageError
 from basrelief.files import read_json
 
@@ -37,8 +38,9 @@ STORE_VERSION = 2
 UNKNOWN_DEPTH = 65535
 DEPTH_CODES = 65534  # the code of a sample's largest known depth
 FACTS, INDEX = "store.json", "index.parquet"
+PLANES = ("image", "background", "mask", "mask_valid", "depth")
+READING = ("depth_scale", "depth_unit", "depth_kind", "depth_invalid", "mask_map", "invert_masks")  # of files
 _SELDOM = ("content", "key")  # columns of the index that only packing reads
-_READING = ("depth_scale", "depth_unit", "depth_kind", "depth_invalid", "mask_map", "invert_masks")  # of files
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,8 @@ class Store:
         return pl.read_parquet(self.path / INDEX, columns=[column])[column]
 
     def shards(self, plane: str) -> list[np.ndarray]:
-        """Return the mapped shards of a plane; empty where the store has none of it."""
-        names = sorted(name for name in self.facts.files if name.rpartition("-")[0] == plane)
-        return [_map(self.path / name) for name in names]
+        """Return the mapped shards of a plane, in their order; empty where the store has none of it."""
+        return self._shards[plane]
 
     def row(self, plane: str, row: int) -> np.ndarray | None:
         """Return a copy of one row of a plane; None where the store has none of it."""
@@ -134,19 +135,27 @@ class Store:
 
     @functools.cached_property
     def _shards(self) -> dict[str, list[np.ndarray]]:
-        return {plane: self.shards(plane) for plane in ("image", "background", "mask", "mask_valid", "depth")}
+        # Mapped once: where another store takes this one's place meanwhile, this one goes on as it was opened.
+        found: dict[str, list[np.ndarray]] = {plane: [] for plane in PLANES}
+        allow_open_files(len(self.facts.files))
+        for name in sorted(self.facts.files, key=lambda name: (len(name), name)):  # shard 1000 comes after 999
+            plane = name.rpartition("-")[0]
+            if plane in found:
+                found[plane].append(map_file(self.path / name))
+        return found
 
 
 def open_store(path: Path) -> Store:
     """Open a store that ``pack`` wrote, and check its files.
 
     A file that has another size or time than when it was packed is read once and compared by its hash; a copied store
-    passes, an edited one does not.
+    passes, an edited one does not. Its shards are mapped at once, so that what was checked is what is read, whatever
+    becomes of the folder.
 
     Raises
     ------
     DataError
-        Naming the file that is missing, truncated, changed or of another version.
+        Naming the file that is missing, truncated, changed or of another version, or what does not fit the rest.
     """
     document = read_json(path / FACTS)
     try:
@@ -154,20 +163,24 @@ def open_store(path: Path) -> Store:
             raise DataError(f"{path} was packed by another version of Basrelief. Remove it to have it made again.")
         document |= {name: tuple(document[name]) for name in ("resolution", "targets", "classes", "notes", "skipped")}
         facts = StoreFacts(**document)
+        _check_facts(facts)
         for name, stated in facts.files.items():
             if Path(name).name != name:
                 raise ValueError(f"a file called {name!r}")
-            _check(path / name, stated, path)
+            check_file(path / name, stated)
         known = pl.read_parquet_schema(path / INDEX)
         index = pl.read_parquet(path / INDEX, columns=[name for name in known if name not in _SELDOM])
+        store = Store(path, facts, index)
+        _check_planes(store)
     except (KeyError, TypeError, ValueError, OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"The store {path} is damaged ({error}). Remove it to have it made again.") from None
-    return Store(path, facts, index)
+    return store
 
 
 def detect_store(location: str) -> bool:
-    """Return whether a folder holds a packed store."""
-    return (Path(location) / FACTS).is_file() and (Path(location) / INDEX).is_file()
+    """Return whether a folder holds a packed store, be it one that lacks a file; opening it says which."""
+    folder = Path(location)
+    return (folder / FACTS).is_file() and ((folder / INDEX).is_file() or any(folder.glob("image-*.npy")))
 
 
 def read_store(location: str, options: DataOptions) -> Source:
@@ -180,7 +193,7 @@ def read_store(location: str, options: DataOptions) -> Source:
     UsageError
         For an option that says how to read files.
     """
-    given = [name for name in _READING if getattr(options, name) not in (None, ())]
+    given = [name for name in READING if getattr(options, name) not in (None, ())]
     if given:
         names = ", ".join("--" + name.replace("_", "-") for name in given)
         raise UsageError(f"{names}: {location} is packed, so its values are understood already. Pack the files anew.")
@@ -280,22 +293,40 @@ def file_facts(path: Path) -> dict[str, Any]:
     return {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "sha256": digest}
 
 
-def _check(path: Path, stated: Mapping[str, Any], store: Path) -> None:
-    again = f"Remove {store} to have it made again, or copy it anew."
-    try:
-        status = path.stat()
-        if status.st_size != stated["bytes"]:
-            raise DataError(f"{path} is cut short or changed: {status.st_size} bytes, not {stated['bytes']}. {again}")
-        if status.st_mtime_ns != stated["mtime_ns"] and file_facts(path)["sha256"] != stated["sha256"]:
-            raise DataError(f"{path} was changed after it was packed: its hash is another. {again}")
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing. {again}") from None
+def _check_facts(facts: StoreFacts) -> None:
+    """Raise ValueError or TypeError at a fact that ``pack`` never writes."""
+    texts = (facts.format, facts.location, facts.source_key, facts.fingerprint, facts.depth_unit or "")
+    for text in (*texts, facts.depth_kind or "", *facts.classes, *facts.notes, *facts.skipped):
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r} where text is expected")
+    for number in (*facts.resolution, facts.count, facts.empty_masks, facts.shard_rows, facts.background_shard_rows):
+        if type(number) is not int or number < 0:
+            raise ValueError(f"{number!r} where a count is expected")
+    if not isinstance(facts.files, dict) or not set(facts.targets) <= set(TARGETS):
+        raise ValueError("files or targets that no store has")
+    if "depth" in facts.targets and not 0 < float(facts.depth_max or 0) < float("inf"):
+        raise ValueError(f"a depth_max of {facts.depth_max!r}")
 
 
-def _map(path: Path) -> np.ndarray:
-    # Copy-on-write, never written to: torch warns of read-only arrays, and a private mapping costs no memory.
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="c")
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is damaged ({error}). Remove {path.parent} to have it made again.") from None
-    return array
+def _check_planes(store: Store) -> None:
+    """Raise ValueError where facts, arrays and index do not fit together: only hands that changed them do that."""
+    facts = store.facts
+    (height, width), bits = facts.resolution, -(-facts.resolution[1] // 8)
+    shapes = {"image": (height, width, 3), "background": (height, width, 3), "depth": (height, width)}
+    shapes |= {"mask": (len(facts.classes), height, bits), "mask_valid": (height, bits)}
+    there = {"image", *facts.targets}
+    there |= {name for name, has in (("background", facts.background), ("mask_valid", facts.unknown_mask)) if has}
+    for plane in PLANES:
+        shards, column = store.shards(plane), "background" if plane == "background" else "row"
+        rows = facts.background_shard_rows if plane == "background" else facts.shard_rows
+        if bool(shards) != (plane in there) or any(
+            shard.shape[1:] != shapes[plane] or shard.dtype != (np.uint16 if plane == "depth" else np.uint8)
+            for shard in shards
+        ):
+            raise ValueError(f"its {plane} is not as {FACTS} states")
+        found = store.index[column].to_numpy()
+        total = sum(map(len, shards))
+        if shards and (any(len(shard) != rows for shard in shards[:-1]) or len(shards[-1]) > rows):
+            raise ValueError(f"its {plane} is not cut as {FACTS} states")
+        if shards and not (len(found) == facts.count and found.min() >= 0 and found.max() < total):
+            raise ValueError(f"{INDEX} names rows that {plane} does not have")
