@@ -92,3 +92,57 @@ def test_a_copied_store_is_the_same_store(discs: Path, tmp_path: Path) -> None:
     for path in (tmp_path / "copy").iterdir():
         os.utime(path, (1, 1))
     assert open_store(tmp_path / "copy").facts.fingerprint == open_store(tmp_path / "store").facts.fingerprint
+
+
+def test_a_store_is_never_packed_over_itself(discs: Path, tmp_path: Path) -> None:
+    br.pack(discs, tmp_path / "store", resolution=16)
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    for data, out in (("store", "store"), ("store", "link"), ("link", "store")):
+        with pytest.raises(UsageError, match="is DATA itself"):
+            br.pack(tmp_path / data, tmp_path / out, limit=5)
+    assert open_store(tmp_path / "store").facts.count == 12
+
+
+def test_a_study_never_packs_over_the_store_it_reads(discs: Path, tmp_path: Path) -> None:
+    br.pack(discs, tmp_path / "study" / "data", resolution=32)
+    with pytest.raises(OutputError, match="is the data itself"):
+        br.train(tmp_path / "study" / "data", out=tmp_path / "study", resolution=16, epochs=1)
+    assert open_store(tmp_path / "study" / "data").facts.resolution == (32, 32)
+
+
+def test_a_link_to_a_store_is_followed(discs: Path, tmp_path: Path) -> None:
+    br.pack(discs, tmp_path / "store", resolution=16)
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    br.pack(discs, tmp_path / "link", resolution=8)
+    assert (tmp_path / "link").is_symlink()
+    assert open_store(tmp_path / "store").facts.resolution == (8, 8)
+
+
+def test_no_jobs_are_refused(discs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--jobs 0"):
+        br.pack(discs, tmp_path / "store", jobs=0)
+
+
+def test_a_study_whose_packed_data_is_gone_goes_on_with_the_same_data_only(discs: Path, tmp_path: Path) -> None:
+    options = {"network": "masknet", "epochs": 1, "loss": "bce(mask)", "resolution": 16}
+    br.train(discs, out=tmp_path / "run", **options)
+    shutil.rmtree(tmp_path / "run" / "data")
+    with pytest.raises(DataError, match="is gone"):
+        br.evaluate(tmp_path / "run")
+    br.train(discs, out=tmp_path / "run", **options)
+    assert br.evaluate(tmp_path / "run")["images"]
+    shutil.rmtree(tmp_path / "run" / "data")
+    picture = discs / "images" / "03.png"
+    with Image.open(picture) as image:
+        image.rotate(180).save(picture)
+    with pytest.raises(OutputError, match="has changed"):
+        br.train(discs, out=tmp_path / "run", **options)
+
+
+def test_a_store_is_scored_by_a_run_whose_files_needed_options(discs_with_depth: Path, tmp_path: Path) -> None:
+    reading = {"depth_scale": 0.001, "depth_unit": "m", "resolution": 16}
+    br.train(discs_with_depth, out=tmp_path / "run", epochs=1, loss="rmse(depth)", **reading)
+    br.pack(write_folder(tmp_path / "new", 5, (20, 40), depths=True), tmp_path / "store", **reading)
+    assert br.evaluate(tmp_path / "run", tmp_path / "store")["images"] == 5
+    with pytest.raises(UsageError, match=r"--depth-scale.*is packed"):
+        br.evaluate(tmp_path / "run", tmp_path / "store", depth_scale=0.1)

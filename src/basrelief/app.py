@@ -13,6 +13,7 @@ import numpy as np
 
 from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings, checked
 from basrelief.data import INSTANCE_FORMATS, find_format, open_source
+from basrelief.data.store import READING, detect_store
 from basrelief.engine.own_size import score_source
 from basrelief.engine.predict import Predictor, load_run
 from basrelief.engine.predict_files import predict_files
@@ -185,7 +186,11 @@ def evaluate(
     predictor = load_run(found.folder, device)
     prepared = reopen(found.home)
     home, index = prepared.plan.data, prepared.store.index
-    rows = next(split.rows for split in prepared.splits if split.fingerprint() == predictor.run["split"])
+    rows = next((split.rows for split in prepared.splits if split.fingerprint() == predictor.run.get("split")), None)
+    if rows is None:
+        raise DataError(
+            f"{found.folder / 'run.json'} is of another split than {found.home} holds. Put it back as it was."
+        )
     given = {name: value for name, value in options.items() if value is not None}
     align = alignments_of(predictor.run["settings"]["metric"])
     settings = home
@@ -195,6 +200,12 @@ def evaluate(
         if find_format(settings.location, settings.options(None, 0)) not in INSTANCE_FORMATS:
             unset = {"categories": None, "single_instance": False, "min_box": None}
             settings = checked(DataSettings, settings.model_dump() | unset | given)
+        if detect_store(
+            settings.location
+        ):  # its values are understood; how the run's own files were read is nothing to it
+            settings = checked(
+                DataSettings, settings.model_dump() | dict.fromkeys(READING) | {"depth_invalid": ()} | given
+            )
     if settings.location == home.location or Path(settings.location).resolve() == Path(home.location).resolve():
         if given:
             raise UsageError(

@@ -19,7 +19,7 @@ from basrelief.data.resize import choose_resolution
 from basrelief.data.scenes_write import write_scenes
 from basrelief.data.splits import spread_out
 from basrelief.data.store import detect_store, open_store
-from basrelief.errors import OutputError
+from basrelief.errors import OutputError, UsageError
 from basrelief.files import write_text
 from basrelief.report.inspection import check_place, render_inspection
 
@@ -63,11 +63,17 @@ def pack(
     Raises
     ------
     OutputError
-        When ``out`` holds anything but a store.
+        When ``out`` holds anything but a store, or another command is at work on it.
+    UsageError
+        When ``out`` is the data itself.
     DataError
         Listing every broken file, unless ``skip_broken``.
     """
-    folder = Path(out)
+    folder = Path(out).resolve() if Path(out).is_symlink() else Path(out)  # a link stays one
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs}: expected 1 or more.")
+    if folder.exists() and Path(data).exists() and folder.samefile(data):
+        raise UsageError(f"--out {folder} is DATA itself, which would be lost. Choose a new folder.")
     if folder.exists() and not detect_store(str(folder)) and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} holds something else. Choose an empty or a new folder, or a store, with --out.")
     size = checked(TrainSettings, {} if resolution is None else {"resolution": resolution}).resolution

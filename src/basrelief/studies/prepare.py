@@ -18,7 +18,7 @@ from basrelief.data import open_source
 from basrelief.data.pack import pack, source_key
 from basrelief.data.source import SPLITS, DataOptions, Source
 from basrelief.data.splits import Split, split_folds, split_store, spread_out
-from basrelief.data.store import Store, open_store
+from basrelief.data.store import FACTS, Store, open_store
 from basrelief.engine.machine import Machine, versions
 from basrelief.engine.train import RunPlan, Watcher, build_model, start_from
 from basrelief.errors import DataError, OutputError, UsageError
@@ -95,6 +95,8 @@ def reopen(folder: Path) -> Prepared:
         place, fingerprint = Path(document["store"]["path"]), document["store"]["fingerprint"]
     except (KeyError, TypeError, ValueError, OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{folder / PLAN} or {SPLITS_FILE} beside it is damaged ({error!r}).") from None
+    if not (folder / place / FACTS).exists():
+        raise DataError(f"The store {folder / place}, which {folder} was trained on, is gone. Put it back there.")
     store = open_store(folder / place)
     if store.facts.fingerprint != fingerprint:
         raise DataError(f"The store {folder / place} is another than when {folder} was begun. Put it back as it was.")
@@ -119,6 +121,8 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
             f"Files to know about: {len(source.faults)}, the first {source.faults[0]} (basrelief inspect lists all.)"
         )
     store = _store(folder, source, plan, options, watcher)
+    if document is not None and store.facts.fingerprint != document["store"]["fingerprint"]:
+        raise _changed(folder, source)
     splits = _divide(store, plan, options)
     for sentence in splits[0].notes:
         watcher.say(sentence)
@@ -150,7 +154,7 @@ def _previous(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
             )
         return document
     others = [item.name for item in folder.iterdir() if not item.name.startswith(".")]
-    ours = {STORE, SPLITS_FILE} if (folder / STORE / "store.json").exists() else set()
+    ours = {STORE, SPLITS_FILE} if (folder / STORE / FACTS).exists() else set()
     if set(others) - ours:
         raise OutputError(
             f"{folder} holds other files ({', '.join(sorted(others)[:3])}…). Choose an empty or a new folder with "
@@ -167,23 +171,18 @@ def _store(folder: Path, source: Source, plan: StudyPlan, options: DataOptions, 
     resolution = plan.train.resolution
     assert resolution is not None
     place = folder / STORE
-    changed = OutputError(
-        f"The data at {source.location} has changed since {folder} was begun. Start anew with another --out, so that "
-        "all losses are compared on the same data."
-    )
     if _is_used_in_place(source, plan, options):
-        store = open_store(Path(source.location))
-        if (folder / PLAN).exists() and read_json(folder / PLAN)["store"]["fingerprint"] != store.facts.fingerprint:
-            raise changed
-        return store
+        return open_store(Path(source.location))
+    if place.exists() and Path(source.location).exists() and place.samefile(source.location):
+        raise OutputError(f"{place} is the data itself, and would be packed over. Choose another --out.")
     key = source_key(source, plan.entries, resolution, options)
     before = None
-    if (place / "store.json").exists():
+    if (place / FACTS).exists():
         before = open_store(place)
         if before.facts.source_key == key:
             return before
         if (folder / PLAN).exists():
-            raise changed
+            raise _changed(folder, source)
     elif place.exists():  # without its facts
         shutil.rmtree(place)
     return pack(
@@ -196,6 +195,13 @@ def _store(folder: Path, source: Source, plan: StudyPlan, options: DataOptions, 
         skip_broken=plan.data.skip_broken,
         previous=before,
         progress=watcher.packing,
+    )
+
+
+def _changed(folder: Path, source: Source) -> OutputError:
+    return OutputError(
+        f"The data at {source.location} has changed since {folder} was begun. Start anew with another --out, so that "
+        "all losses are compared on the same data."
     )
 
 
