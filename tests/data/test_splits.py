@@ -196,7 +196,7 @@ def test_keeping_one_kind_apart_keeps_all_samples_and_says_what_is_not_shown(
 def test_two_foregrounds_cannot_be_kept_apart_and_it_is_said() -> None:
     split = split_store(crossed(30, 2), DataOptions())
     assert sum(map(len, split.rows.values())) == 60
-    assert any("2 foregrounds, too few to keep them apart" in note for note in split.notes)
+    assert any("The 2 foregrounds cannot be kept apart" in note for note in split.notes)
 
 
 def test_foregrounds_must_be_known_to_be_kept_apart() -> None:
@@ -235,3 +235,71 @@ def test_folds_that_make_no_sense_are_refused() -> None:
         split_folds(index([None] * 30), DataOptions(), 5, "80/10/10")
     with pytest.raises(DataError, match="too few groups for 5 folds"):
         split_folds(index(["a", "b"] * 15), DataOptions(), 5)
+
+
+def test_nothing_is_said_to_be_kept_that_is_not() -> None:
+    pairs = [f"h{i // 2}" for i in range(40)]
+    asked = DataOptions(group_blocks=4)
+    given = ["train"] * 31 + ["val"] * 4 + ["test"] * 5
+    for rule, splits in (("random", None), ("group", given)):
+        notes = " ".join(split_store(index([None] * 40, hashes=pairs, splits=splits), asked, rule).notes)
+        assert "kept in one split" not in notes
+        assert "kept whole" not in notes
+        assert "flattered" in notes, "the pair at the border of train and val is apart"
+
+
+def test_what_stands_in_several_splits_is_counted_once_and_said_once() -> None:
+    given = split_store(index(["a"] * 9, splits=["train", "val", "test"] * 3), DataOptions())
+    assert any("1 group(s) stand" in note for note in given.notes)
+    alone = split_store(index(["a"] * 20), DataOptions())
+    assert sum("flattered" in note for note in alone.notes) == 1
+
+
+def test_samples_that_belong_to_no_given_split_are_counted() -> None:
+    split = split_store(index([None] * 12, splits=["train", "val", "test", None] * 3), DataOptions())
+    assert any("3 samples that belong to none" in note for note in split.notes)
+
+
+def test_one_background_under_several_names_is_never_apart() -> None:
+    frame = index([f"copy-{i}" for i in range(40)]).with_columns(background=pl.Series([i % 10 for i in range(40)]))
+    split = split_store(frame, DataOptions())
+    homes = [{s for s in SPLITS if {r % 10 for r in split.rows[s].tolist()} & {b}} for b in range(10)]
+    assert all(len(home) == 1 for home in homes)
+    assert any("same picture" in note for note in split.notes)
+
+
+def test_folds_lose_nothing_where_foregrounds_recur_in_their_own_rooms_alone() -> None:
+    rooms, people = [f"r{i // 6}" for i in range(120)], [f"r{i // 6}-p{i % 3}" for i in range(120)]
+    for split in split_folds(index(rooms, foregrounds=people), DataOptions(), 5):
+        assert sum(len(rows) for rows in split.rows.values()) == 120
+        for labels in (rooms, people):
+            homes = [{labels[row] for row in rows} for rows in split.rows.values()]
+            assert not homes[0] & homes[1] | homes[0] & homes[2] | homes[1] & homes[2]
+
+
+def test_too_few_foregrounds_for_folds_are_named() -> None:
+    frame = index([f"b{i // 20}" for i in range(400)], foregrounds=[f"f{i % 2}" for i in range(400)])
+    with pytest.raises(DataError, match=r"too few foregrounds for 5 folds.*--split background"):
+        split_folds(frame, DataOptions(), 5)
+
+
+def test_samples_left_out_for_their_foreground_are_no_borders_of_blocks() -> None:
+    frame = index([None] * 400, foregrounds=[f"f{i % 20}" for i in range(400)])
+    split = split_store(frame, DataOptions(group_blocks=20))
+    assert any("samples at borders" in note for note in split.notes)
+    assert len(split.rows["train"]) > 180, "of 196 that keep background and foreground apart"
+
+
+@pytest.mark.parametrize("limit", [3, 4, 7, 50])
+def test_a_limit_is_never_exceeded_and_no_split_lost(limit: int) -> None:
+    entries = [Entry(str(i), split=split) for i, split in enumerate(["train"] * 97 + ["val", "test", None])]
+    kept = spread_out(entries, limit)
+    assert len(kept) <= limit
+    assert {"train", "val", "test"} <= {entry.split for entry in kept}
+
+
+def test_a_file_that_says_two_things_of_a_sample_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    path.write_text("id,split\ns001,train\ns001,train\ns001,test\n")
+    with pytest.raises(DataError, match=r"'s001' has two lines.*'train' and 'test'"):
+        split_store(index([None] * 10), DataOptions(), str(path))

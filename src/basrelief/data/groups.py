@@ -22,6 +22,7 @@ class Apart:
     """What a split keeps apart: for each factor a number a sample, equal where samples belong together.
 
     ``groups`` are the groups as found, whether or not the rule keeps them; ``foregrounds`` is None where none is known.
+    ``notes`` say what made groups, where the rule keeps them.
     """
 
     factors: list[np.ndarray]
@@ -48,9 +49,11 @@ def find_apart(index: pl.DataFrame, options: DataOptions, rule: str) -> Apart:
                 "--split foreground: the data does not say which foreground stands in which image. Layout C, a "
                 "samples.csv beside the data and what basrelief compose makes do."
             )
-        return Apart([foregrounds], groups, foregrounds, notes)
-    factors = [np.arange(len(index)) if rule == "random" else groups]
-    if foregrounds is not None and rule not in ("background", "random"):
+        return Apart([foregrounds], groups, foregrounds, [])
+    if rule == "random":
+        return Apart([np.arange(len(index))], groups, foregrounds, [])
+    factors = [groups]
+    if foregrounds is not None and rule != "background":
         factors.append(foregrounds)
     return Apart(factors, groups, foregrounds, notes)
 
@@ -84,6 +87,12 @@ def _groups(index: pl.DataFrame, options: DataOptions) -> tuple[np.ndarray, list
         groups = joined(groups, blocks(count, options.group_blocks))
         notes.append(f"{min(options.group_blocks, count)} blocks of neighbouring samples are kept whole.")
     unite(index["group"])  # of shared backgrounds, as the format knows them
+    # One picture under several names. A single one for all is also what the index holds where there are none.
+    if "background" in index.columns and index["background"].n_unique() > 1:
+        before = len(np.unique(groups))
+        unite(index["background"])
+        if len(np.unique(groups)) < before:
+            notes.append("Samples whose backgrounds are the same picture are kept in one split.")
     return np.unique(groups, return_inverse=True)[1], notes
 
 
@@ -116,9 +125,13 @@ def read_column(path: Path, column: str, ids: Sequence[str]) -> list[str | None]
             reader = csv.DictReader(file)
             if not {"id", column} <= set(reader.fieldnames or ()):
                 raise DataError(f"{path}: expected a CSV file with the columns id and {column} in its first line.")
-            found = {composed(row["id"] or ""): row[column] for row in reader}
+            found: dict[str, str | None] = {}
+            for row in reader:
+                name, value = composed(row["id"] or ""), row[column] or None
+                if found.setdefault(name, value) != value:
+                    raise DataError(f"{path}: {name!r} has two lines, of the {column} {found[name]!r} and {value!r}.")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV file with the columns id and {column} ({error}).") from None
     if not any(name in found for name in ids):
         raise DataError(f"{path}: none of its ids is in the data, where ids look like {ids[0]!r}.")
-    return [found.get(name) or None for name in ids]
+    return [found.get(name) for name in ids]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +69,13 @@ def spread_out(entries: Sequence[Entry], limit: int | None) -> Sequence[Entry]:
     by_split: dict[str | None, list[int]] = defaultdict(list)
     for position, entry in enumerate(entries):
         by_split[entry.split].append(position)
+    shares = {split: max(1, limit * len(positions) // len(entries)) for split, positions in by_split.items()}
+    while sum(shares.values()) > limit:  # the smallest parts got one each; of what no split has, none may be left
+        shares[max(shares, key=lambda split: (shares[split], split is None))] -= 1
     kept: list[int] = []
-    for positions in by_split.values():
-        share = max(1, limit * len(positions) // len(entries))
-        kept += [positions[int(i)] for i in np.linspace(0, len(positions) - 1, min(share, len(positions)))]
-    return tuple(entries[position] for position in sorted(set(kept)))
+    for split, positions in by_split.items():
+        kept += [positions[int(i)] for i in np.linspace(0, len(positions) - 1, shares[split])]
+    return tuple(entries[position] for position in sorted(kept))
 
 
 def split_store(index: pl.DataFrame, options: DataOptions, rule: str = "group", seed: int = 0) -> Split:
@@ -101,7 +103,7 @@ def split_store(index: pl.DataFrame, options: DataOptions, rule: str = "group", 
     """
     count = len(index)
     apart = find_apart(index, options, rule)
-    notes = [*apart.notes]
+    notes: list[str] = []
     shares = _shares(rule)
     if shares is None:
         names = _from_file(Path(rule), index["id"].to_list())
@@ -109,13 +111,18 @@ def split_store(index: pl.DataFrame, options: DataOptions, rule: str = "group", 
         notes.append(f"Split as {rule} says" + (f"; {missing} samples that it lacks are left out." if missing else "."))
     elif rule == "group" and index["split"].is_not_null().any():
         names = index["split"].fill_null("").to_list()
-        notes.append("Split as the data comes: its train, val and test parts are kept.")
+        missing = names.count("")
+        notes.append(
+            "Split as the data comes: its train, val and test parts are kept"
+            + (f"; {missing} samples that belong to none are left out." if missing else ".")
+        )
         names, added = _complete(names, apart.groups, seed)
         notes += added
         rule = "as the data comes"
     else:
         if count < sum(share > 0 for share in shares):
             raise DataError(f"There are only {count} usable samples; train, val and test need one each.")
+        notes += apart.notes
         parts = _divide(apart, shares, seed, notes)
         names = [SPLITS[part] if part >= 0 else "" for part in parts]
         names = _leave_out_borders(names, options, rule, notes)
@@ -123,7 +130,7 @@ def split_store(index: pl.DataFrame, options: DataOptions, rule: str = "group", 
     for split, share in zip(SPLITS, shares or DEFAULT_SHARES, strict=True):
         if not len(rows[split]) and (split != "val" or (share > 0 and shares is not None)):
             raise _empty(split, rows, count)
-    notes += _crossing(names, apart, rule)
+    notes += _crossing(names, apart, rule, notes)
     return Split(rows, apart.groups, rule, tuple(notes))
 
 
@@ -154,21 +161,25 @@ def split_folds(
     notes = [*apart.notes]
     if index["split"].is_not_null().any():
         notes.append("The train, val and test parts that the data comes with are not kept: --folds divides it anew.")
-    parts = [_assign(factor, [1 / folds] * folds, seed, number) for number, factor in enumerate(apart.factors)]
-    if min(len(np.unique(part)) for part in parts) < folds:
-        raise DataError(f"There are too few groups for {folds} folds. Use fewer, or --split random.")
+    shares = [1 / folds] * folds
+    whole = _assign_chains(apart, shares, seed, notes)
+    parts = [_assign(factor, shares, seed, number) for number, factor in enumerate(apart.factors)]
+    parts = parts if whole is None else [whole]
+    for factor, kind, other in zip(parts, ("groups", "foregrounds"), ("random", "background"), strict=False):
+        if len(np.unique(factor)) < folds:
+            raise DataError(f"There are too few {kind} for {folds} folds. Use fewer, or --split {other}.")
     splits = []
     for fold in range(folds):
         roles = [np.array([_role(int(part), fold, folds) for part in factor]) for factor in parts]
         names = [role if all(other[i] == role for other in roles) else "" for i, role in enumerate(roles[0].tolist())]
         added = [f"Fold {fold + 1} of {folds}: another part judges in each."]
-        added += _mixed(names.count(""), len(index)) if len(roles) > 1 else []
+        added += _mixed(names.count(""), len(index)) if len(parts) > 1 else []
         names = _leave_out_borders(names, options, rule, added)
         rows = {split: np.flatnonzero(np.asarray(names) == split) for split in SPLITS}
         for split in SPLITS:
             if not len(rows[split]):
                 raise _empty(split, rows, len(index))
-        added += _crossing(names, apart, rule)
+        added += _crossing(names, apart, rule, notes)
         splits.append(Split(rows, apart.groups, rule, (*notes, *added)))
     return splits
 
@@ -190,23 +201,34 @@ def _divide(apart: Apart, shares: Sequence[float], seed: int, notes: list[str]) 
     one = _assign(first, shares, seed)
     if not others:
         return one
-    chained = joined(first, others[0])
-    if len(np.unique(chained)) >= needed:
-        whole = _assign(chained, shares, seed)
-        found = np.bincount(whole, minlength=len(shares)) / count
-        if all(abs(a - b) <= b / 2 for a, b in zip(found, shares, strict=True)):
-            notes.append("Groups and foregrounds are kept apart.")
-            return whole
+    whole = _assign_chains(apart, shares, seed, notes)
+    if whole is not None:
+        return whole
     two = _assign(others[0], shares, seed, 1)
     kept = np.where(one == two, one, -1)
     if len(np.unique(others[0])) < needed or {n for n, share in enumerate(shares) if share > 0} - set(kept.tolist()):
         notes.append(
-            f"There are {len(np.unique(others[0]))} foregrounds, too few to keep them apart as well: they stand in "
-            "train and test alike."
+            f"The {len(np.unique(others[0]))} foregrounds cannot be kept apart as well without leaving a split empty: "
+            "only groups are."
         )
         return one
     notes += _mixed(int((kept < 0).sum()), count)
     return kept
+
+
+def _assign_chains(apart: Apart, shares: Sequence[float], seed: int, notes: list[str]) -> np.ndarray | None:
+    """Return parts that keep both factors whole and lose no sample; None where the chains are too long for that."""
+    if len(apart.factors) < 2:
+        return None
+    chained = joined(*apart.factors)
+    if len(np.unique(chained)) < sum(share > 0 for share in shares):
+        return None
+    parts = _assign(chained, shares, seed)
+    found = np.bincount(parts, minlength=len(shares)) / len(parts)
+    if any(abs(a - b) > b / 2 for a, b in zip(found, shares, strict=True)):
+        return None
+    notes.append("Groups and foregrounds are kept apart.")
+    return parts
 
 
 def _mixed(left_out: int, count: int) -> list[str]:
@@ -228,8 +250,8 @@ def _leave_out_borders(names: list[str], options: DataOptions, rule: str, notes:
     return names
 
 
-def _crossing(names: Sequence[str], apart: Apart, rule: str) -> list[str]:
-    """Say what stands in more than one split, and what the scores therefore do not show."""
+def _crossing(names: Sequence[str], apart: Apart, rule: str, said: Sequence[str]) -> list[str]:
+    """Say what stands in more than one split, unless it is said, and what the scores therefore do not show."""
     notes = []
     groups = _in_several(names, apart.groups)
     foregrounds = 0 if apart.foregrounds is None else _in_several(names, apart.foregrounds)
@@ -240,7 +262,7 @@ def _crossing(names: Sequence[str], apart: Apart, rule: str) -> list[str]:
             f"{groups} background(s) or other groups stand in more than one split, as --split foreground leaves them: "
             "the scores do not show how it does before new ones."
         )
-    elif groups and not any("too few to keep groups apart" in note for note in apart.notes):
+    elif groups and not any("too few to keep groups apart" in note for note in said):
         notes.append(f"{groups} group(s) stand in more than one split: test scores are flattered.")
     if foregrounds and rule != "random":
         notes.append(
@@ -252,7 +274,7 @@ def _crossing(names: Sequence[str], apart: Apart, rule: str) -> list[str]:
 def _in_several(names: Sequence[str], labels: np.ndarray) -> int:
     """Return how many labels stand in more than one split."""
     places = {(int(label), name) for label, name in zip(labels, names, strict=True) if name}
-    return len(places) - len({label for label, _ in places})
+    return sum(count > 1 for count in Counter(label for label, _ in places).values())
 
 
 def _empty(split: str, rows: Mapping[str, np.ndarray], count: int) -> DataError:
@@ -284,11 +306,17 @@ def _assign(groups: np.ndarray, shares: Sequence[float], seed: int, factor: int 
 
 
 def _without_borders(names: list[str], blocks: np.ndarray) -> tuple[list[str], int]:
-    """Leave out samples within a tenth of a block (at least one) on both sides of a border between splits."""
+    """Leave out samples within a tenth of a block (at least one) on both sides of a border between splits.
+
+    What is left out already is no border: beyond it the same split may go on.
+    """
     margin = max(1, round(len(names) / (blocks.max() + 1) / 10))
-    kept = list(names)
-    for i in range(1, len(names)):
-        if names[i] != names[i - 1]:
+    kept, before = list(names), ""
+    for i, name in enumerate(names):
+        if not name:
+            continue
+        before, last = name, before
+        if last and last != name:
             for j in range(max(0, i - margin), min(len(names), i + margin)):
                 kept[j] = ""
     return kept, sum(a != b for a, b in zip(names, kept, strict=True))
