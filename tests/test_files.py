@@ -55,7 +55,7 @@ def test_what_a_killed_command_left_is_cleared_by_the_next(tmp_path: Path) -> No
 
 
 def test_json_of_another_kind_is_named(tmp_path: Path) -> None:
-    for text in ("[1]", "{", ""):
+    for text in ("[1]", "{", "", "[" * 100_000):
         write_text(tmp_path / "x.json", text)
         with pytest.raises(DataError, match=r"x\.json"):
             read_json(tmp_path / "x.json")

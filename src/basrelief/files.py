@@ -72,7 +72,7 @@ def read_json(path: Path) -> dict[str, Any]:
         return document
     except FileNotFoundError:
         raise DataError(f"{path} is not there; expected a file that Basrelief wrote.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error}). It was changed or cut short; remove it.") from None
 
 

@@ -147,3 +147,14 @@ def test_a_composed_folder_is_data_without_options_and_the_users_options_still_c
     assert b is not None
     assert b[-1, -1] == pytest.approx(10 * a[-1, -1])
     assert replace(other.entries[0], planes={}) == replace(source.entries[0], planes={})
+
+
+@pytest.mark.parametrize(
+    "said", [{"depth_scale": 10**400}, {"depth_invalid": [10**400]}, {"samples": "a\0b"}], ids=list
+)
+def test_facts_beyond_all_reason_are_refused(tmp_path: Path, said: dict[str, object]) -> None:
+    source = listed(tmp_path, "id,background,foreground,split\na,x,y,\nb,x,y,\n")
+    path = tmp_path / "basrelief.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+    with pytest.raises(DataError, match="makes no sense"):
+        with_facts(str(tmp_path), DataOptions()) if "samples" not in said else with_samples(str(tmp_path), source)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +59,11 @@ def test_the_same_command_keeps_what_is_there_and_fewer_folds_are_refused(study:
         br.study(data, out=study, **{**SMALL, "folds": 4})
     with pytest.raises(UsageError, match="--folds"):
         br.study(data, out=study.parent / "other", **{**SMALL, "folds": 2})
+
+
+def test_what_uses_one_fold_of_a_study_says_which_and_missing_folds_are_said(study: Path, tmp_path: Path) -> None:
+    assert re.search(r"seed \d, fold [123] \(its best", br.evaluate(study)["note"])
+    shutil.copytree(study, tmp_path / "study")
+    shutil.rmtree(tmp_path / "study" / "trials" / "00-bce-mask" / "seed-1-fold-2")
+    warned = " ".join(report(tmp_path / "study", to="json")["warnings"])
+    assert "Only 3 of 4 trainings have all their folds" in warned

@@ -113,9 +113,9 @@ def _find(location: str) -> Path | None:
 
 
 def _checked(where: Path, name: str, value: Any, kind: type) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and type(value) is int and abs(value) < 2**64:
         return float(value)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or isinstance(value, bool) or "\0" in str(value):
         raise DataError(f"{where}: {name} is {value!r}, which makes no sense. {_AGAIN}")
     return value
 

@@ -75,7 +75,9 @@ class Loader:
         self._bits = ((torch.arange(256)[:, None] >> torch.arange(7, -1, -1)) & 1).to(torch.uint8).to(device)
         size = sum(shard.nbytes for found in self._planes.values() for shard in found)
         if device.type == "cuda":
-            self.prefetches = size > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]
+            # What torch keeps from an earlier training counts as taken there, but is given again.
+            kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            self.prefetches = size > DEVICE_SHARE * (torch.cuda.mem_get_info(device)[0] + kept)
             if not self.prefetches:
                 self._planes = {name: [shard.to(device) for shard in found] for name, found in self._planes.items()}
         else:

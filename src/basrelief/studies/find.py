@@ -59,6 +59,6 @@ def find_run(path: Path) -> FoundRun:
     seeds = {place: run for place, run in runs.items() if place.parent == loss}
     chosen = max(seeds, key=lambda place: goodness([seeds[place]["val_metrics"].get(metric)]))
     why = "the study's winner" if won else "no loss won; the best mean"
-    return FoundRun(
-        chosen, path, f"Using {runs[chosen]['loss']} ({why}), seed {runs[chosen]['seed']} (its best on validation)."
-    )
+    fold = chosen.name.partition("-fold-")[2]
+    which = f"seed {runs[chosen]['seed']}{f', fold {fold}' if fold else ''} (its best on validation)"
+    return FoundRun(chosen, path, f"Using {runs[chosen]['loss']} ({why}), {which}.")

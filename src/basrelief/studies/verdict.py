@@ -179,8 +179,8 @@ def warnings(results: StudyResults) -> list[str]:
     there, wanted = len({*results.runs, *results.failures}), len(plan.losses) * len(plan.seeds)
     if there < wanted:
         found.append(
-            f"Only {there} of {wanted} trainings are there, so the means are over different seeds. Run "
-            "the same study again to have the rest."
+            f"Only {there} of {wanted} trainings {'are there' if plan.folds == 1 else 'have all their folds'}, so the "
+            "means are over different seeds. Run the same study again to have the rest."
         )
     found += _about_identical_scores(results)
     if len(plan.losses) > 1:
