@@ -146,3 +146,16 @@ def test_a_store_is_scored_by_a_run_whose_files_needed_options(discs_with_depth:
     assert br.evaluate(tmp_path / "run", tmp_path / "store")["images"] == 5
     with pytest.raises(UsageError, match=r"--depth-scale.*is packed"):
         br.evaluate(tmp_path / "run", tmp_path / "store", depth_scale=0.1)
+
+
+def test_a_file_of_splits_is_found_again_from_another_folder(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f"{i:02d},{('train', 'val', 'test')[i % 3]}\n" for i in range(12)]
+    (tmp_path / "split.csv").write_text("id,split\n" + "".join(lines))
+    options = {"network": "masknet", "epochs": 1, "loss": "bce(mask)", "resolution": 16, "out": tmp_path / "run"}
+    monkeypatch.chdir(tmp_path)
+    br.train(discs, split="split.csv", **options)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert br.train(discs, split="../split.csv", **options)["samples"] == {"train": 4, "val": 4, "test": 4}

@@ -64,6 +64,11 @@ def _read_location(value: Any) -> Any:
     return text if ":" in text.partition("/")[0] else os.path.abspath(text)  # noqa: PTH100 - links stay links
 
 
+def _read_split(value: Any) -> Any:
+    """Make the path of a file absolute, as that of the data is; rules and shares stay as they are."""
+    return os.path.abspath(value) if isinstance(value, str | Path) and os.path.isfile(value) else value  # noqa: PTH100, PTH113
+
+
 Resolution = Annotated[tuple[Side, Side], BeforeValidator(_read_resolution)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_read_numbers)]
 MaskMap = Annotated[dict[int, str], BeforeValidator(lambda v: parse_mask_map(v) if isinstance(v, str) else v)]
@@ -94,7 +99,7 @@ class DataSettings(_Settings):
     categories: Names | None = None
     single_instance: bool = False
     min_box: Positive | None = None
-    split: str = "group"
+    split: Annotated[str, BeforeValidator(_read_split)] = "group"
     group_blocks: Positive | None = None
     group_file: Annotated[Path, BeforeValidator(_read_location)] | None = None
     limit: Positive | None = None
