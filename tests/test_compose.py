@@ -66,6 +66,7 @@ def test_the_recipe_from_options_to_data(
     code, printed, _ = run(capsys, *words)  # again, in words
     assert code == 0
     assert "50 composites (train " in printed
+    assert "The set was finished before" in printed
     assert "of 5 backgrounds and" in printed
     assert "Look at them: basrelief inspect" in printed
 

@@ -185,6 +185,26 @@ def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
         plan_composition(replace(options, foregrounds=tmp_path / "rooms" / "room-1.png"))
 
 
+def test_a_folder_of_data_is_refused_since_its_masks_and_depth_maps_would_be_taken_for_pictures(tmp_path: Path) -> None:
+    options = replace(materials(tmp_path, depths=True), depth=DataOptions())
+    data = tmp_path / "filmed"
+    data.mkdir()
+    (tmp_path / "rooms").rename(data / "Images")
+    (tmp_path / "depths").rename(data / "depths")
+    with pytest.raises(DataError) as caught:
+        plan_composition(replace(options, backgrounds=data, depths=None))
+    assert f"say {data / 'Images'} --depths {data / 'depths'}." in str(caught.value)
+    with pytest.raises(DataError, match=r"holds depths/ beside Images/\. .*Images\.$"):
+        plan_composition(replace(options, backgrounds=data / "Images", depths=None, foregrounds=data))
+    plan_composition(replace(options, backgrounds=data / "Images", depths=data / "depths"))
+
+
+def test_a_folder_given_twice_is_good_as_backgrounds_though_not_as_foregrounds(tmp_path: Path) -> None:
+    options = materials(tmp_path)
+    with pytest.raises(DataError, match=r"^6 files cannot be used"):
+        plan_composition(replace(options, foregrounds=options.backgrounds))
+
+
 def test_subfolders_and_equal_names_are_told_apart(tmp_path: Path) -> None:
     options = materials(tmp_path)
     write_cutouts(tmp_path / "cutouts" / "more", 2)

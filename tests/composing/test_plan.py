@@ -65,8 +65,10 @@ def test_any_plan_keeps_splits_apart_and_backgrounds_equal(
 @given(total=st.integers(3, 60), each=st.integers(1, 50), limit=st.integers(3, 3000))
 @settings(max_examples=60, deadline=None)
 def test_a_limit_takes_what_makes_most_of_it(total: int, each: int, limit: int) -> None:
-    plan, _ = make_plan(total, each, shares=None, limit=limit)
+    plan, notes = make_plan(total, each, shares=None, limit=limit)
     used = len(plan.backgrounds)
+    said = [note for note in notes if "composites rather than" in note]
+    assert bool(said) == (plan.count < min(limit, total * each)), "what a limit does not reach is said"
     if total * each <= limit:
         assert (used, plan.each) == (total, each)
     elif limit >= total:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from basrelief.batch import TARGETS
 from basrelief.composing.cutout import load_figure
 from basrelief.composing.depth import (
     DepthCoding,
@@ -29,7 +30,7 @@ from basrelief.composing.depth import (
     settle,
 )
 from basrelief.data.decode import ARRAY_SUFFIXES, IMAGE_SUFFIXES, FileError, read_depth, read_image
-from basrelief.data.folder_layout import Found, best_pairs, natural, scan, without_doubles
+from basrelief.data.folder_layout import FOLDERS, Found, best_pairs, natural, plain_name, scan, without_doubles
 from basrelief.data.folder_load import size_fault
 from basrelief.data.source import DataOptions, Fault
 from basrelief.errors import DataError
@@ -118,9 +119,9 @@ def find_materials(
     looks: dict[str, DepthLook | None] = {}
     thumbs: dict[str, np.ndarray] = {}
 
-    def look(material: Material) -> Fault | None:
+    def look(material: Material, in_front: bool) -> Fault | None:
         try:
-            if material in in_front:
+            if in_front:
                 load_figure(material.path)
             else:
                 thumbs[material.name], looks[material.name] = _look(material, coding, resolution)
@@ -128,20 +129,21 @@ def find_materials(
             return error.fault
         return None
 
-    in_front = set(figures)
     everything = [*behind, *figures]
-    broken: set[Material] = set()
+    whole: list[bool] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for done, (material, fault) in enumerate(zip(everything, pool.map(look, everything), strict=True), start=1):
+        for fault in pool.map(look, everything, [False] * len(behind) + [True] * len(figures)):
             if fault:
                 faults.append(fault)
-                broken.add(material)
+            whole.append(fault is None)
             if progress is not None:
-                progress(done, len(everything))
+                progress(len(whole), len(everything))
     if faults and not skip_broken:
         raise _refusal(faults)
-    behind = [material for material in behind if material not in broken]
-    figures = [material for material in figures if material not in broken]
+    behind, figures = (
+        [material for material, usable in zip(materials, flags, strict=True) if usable]
+        for materials, flags in ((behind, whole[: len(behind)]), (figures, whole[len(behind) :]))
+    )
     for folder, left, what in ((backgrounds, behind, "backgrounds"), (foregrounds, figures, "foregrounds")):
         if not left:
             raise DataError(f"{folder}: none of its {what} can be used.\n" + _listed(faults))
@@ -211,6 +213,7 @@ def _neighbours_alike(thumbs: Sequence[np.ndarray]) -> bool:
 
 
 def _list(folder: Path, what: str, faults: list[Fault]) -> list[Material]:
+    _refuse_data(folder, what)
     found = _pictures(folder, what)
     if not found:
         raise DataError(f"{folder} holds no {what}. Expected images, such as PNG or JPEG files.")
@@ -221,6 +224,21 @@ def _list(folder: Path, what: str, faults: list[Fault]) -> list[Material]:
             problem = "has a tab or line break in its name, which lists of quartets cannot hold"
             faults.append(Fault(repr(str(picture.path)), problem, "Rename it"))
     return [Material(file.name, file.path) for file in kept if not any(mark in file.name for mark in "\t\r\n")]
+
+
+def _refuse_data(folder: Path, what: str) -> None:
+    """Refuse a folder of images beside masks or depth maps: these would be pasted, or pasted onto, as well."""
+    inner = {plain_name(path.name): path.name for path in scan(folder)[0]} if folder.is_dir() else {}
+    planes = {
+        plane: next((inner[word] for word in words.split() if word in inner), "") for plane, words in FOLDERS.items()
+    }
+    images, beside = planes["image"], [planes[target] for target in TARGETS if planes[target]]
+    if images and beside:
+        depths = f" --depths {folder / planes['depth']}" if planes["depth"] and what == "backgrounds" else ""
+        raise DataError(
+            f"{folder} holds {', '.join(f'{name}/' for name in beside)} beside {images}/. Expected a folder of {what} "
+            f"alone, since all pictures below it are used; say {folder / images}{depths}."
+        )
 
 
 def _pictures(folder: Path, what: str, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> list[Found]:

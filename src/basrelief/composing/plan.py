@@ -160,7 +160,12 @@ def make_plan(
             raise UsageError(
                 f"--limit {limit} is too few: expected {len(parts)} or more, one for each of train, val, test."
             )
-        total, each = _fit(total, each, limit, len(parts))
+        there, total, each = total * each, *_fit(total, each, limit, len(parts))
+        if total * each < min(limit, there):
+            notes.append(
+                f"{total * each} composites rather than {min(limit, there)}: {total} backgrounds with {each} "
+                "each, since every background gets the same number."
+            )
     used = _apportion(total, [len(part.backgrounds) for part in parts])
     parts = tuple(
         Part(

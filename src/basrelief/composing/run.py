@@ -18,10 +18,12 @@ from basrelief.composing.layouts import LAYOUTS
 from basrelief.composing.options import ComposeOptions
 from basrelief.composing.source import Composition, composed_source, plan_composition
 from basrelief.composing.write import DepthTeacher, write_composition
+from basrelief.data.beside import FACTS
 from basrelief.data.pack import pack
 from basrelief.data.source import Source
 from basrelief.data.store import open_store
 from basrelief.errors import OutputError, UsageError, unknown_name
+from basrelief.files import read_json
 from basrelief.parallel import cores
 
 STORE = "store"
@@ -87,6 +89,9 @@ def compose_data(
     composition = plan_composition(options, progress)
     asked = _asked(options, composition, layout or "a", jpeg, teacher)
     versions = _versions(guide)
+    before = (out / "store.json").exists() or (
+        (out / FACTS).exists() and read_json(out / FACTS).get("finished") is True
+    )
     begun = time.perf_counter()
     if not packed:
         facts = write_composition(
@@ -117,7 +122,7 @@ def compose_data(
         "resolution": list(options.resolution),
         "depth": found,
         "skipped": composition.materials.skipped,
-        "notes": _notes(composition, jpeg, guide),
+        "notes": _notes(composition, jpeg, guide, before),
         "images_per_second": round(composition.plan.count / seconds, 1),
         "next": f"basrelief inspect {shlex.quote(str(out))}",
     }
@@ -206,8 +211,10 @@ def _asked(
     }
 
 
-def _notes(composition: Composition, jpeg: int | None, teacher: DepthTeacher | None) -> list[str]:
+def _notes(composition: Composition, jpeg: int | None, teacher: DepthTeacher | None, before: bool) -> list[str]:
     notes = list(composition.notes)
+    if before:
+        notes.append("The set was finished before: what was there is kept as it was.")
     if jpeg is not None:
         notes.append(
             "Images and backgrounds are JPEG, which changes pixels: outside the figure they differ by its noise. "
