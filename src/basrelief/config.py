@@ -206,4 +206,20 @@ def checked(settings: type[S], values: dict) -> S:
         if first["type"] == "extra_forbidden":
             raise UsageError(f"Unknown setting {name!r}.{suggest(name, settings.model_fields)}") from None
         option = "--" + name.replace("_", "-")
-        raise UsageError(f"{option} {first['input']!r}: {first['msg'].lower()}.") from None
+        raise UsageError(f"{option} {first['input']!r}: expected {_expected(first)}.") from None
+
+
+_BOUNDS = {
+    "greater_than_equal": "{ge:g} or more",
+    "greater_than": "more than {gt:g}",
+    "less_than_equal": "{le:g} or less",
+    "less_than": "less than {lt:g}",
+}
+
+
+def _expected(error: Any) -> str:
+    """Say what was expected in our own words where pydantic's are long."""
+    if bound := _BOUNDS.get(error["type"]):
+        return bound.format(**error["ctx"])
+    said = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    return said if error["type"] == "literal_error" else said.partition(", ")[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -115,6 +117,14 @@ def test_backgrounds_and_foregrounds_in_several_splits_are_counted() -> None:
     assert len(faults) == 2
     assert all("--split 70/15/15" in fault for fault in faults)
     assert "leave out --split random" in str(leak_faults("here", leaks, "random")[0]).lower()
+
+
+def test_the_remedy_for_a_composed_set_is_to_compose_it_again(tmp_path: Path) -> None:
+    _, leaks = find_leaks(looks_of([A, A ^ 1]), split_of(["train", "test"]))
+    (tmp_path / "basrelief.json").write_text("{}")
+    assert "compose again with --group-blocks" in str(leak_faults(str(tmp_path), leaks, "as the data comes")[0])
+    assert "compose again" not in str(leak_faults(str(tmp_path), leaks, "group")[0])
+    assert "compose again" not in str(leak_faults("scenes:9", leaks, "as the data comes")[0])
 
 
 def test_the_remedy_is_blocks_for_neighbours_and_a_file_for_others() -> None:

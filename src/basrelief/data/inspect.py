@@ -17,7 +17,7 @@ from basrelief.data.leaks import Looks, find_leaks, leak_faults
 from basrelief.data.look import Amounts, Look, look
 from basrelief.data.pixels import COLOURS, PixelSums
 from basrelief.data.planned_split import check_rule, describe_split, divide
-from basrelief.data.source import DataOptions, Entry, Fault, Source
+from basrelief.data.source import SPLITS, DataOptions, Entry, Fault, Source
 
 FEW_SAMPLES = 20  # below this the three splits hold next to nothing
 SIZES_SHOWN = 12
@@ -174,13 +174,14 @@ def inspect_source(
     faults += _leaks(source.entries, duplicates)
     faults += leak_faults(source.location, leaks, split.rule if split is not None else rule)
     faults += _faults_of_all(source, len(usable), len(masks), empty)
+    ready = Counter(entry.split for entry in source.entries)
     return Inspection(
         format=source.format,
         location=source.location,
         samples=len(looks),
         usable=len(usable),
         planes=dict(Counter(plane for found in usable for plane in found.planes)),
-        splits=dict(Counter(entry.split for entry in source.entries if entry.split is not None)),
+        splits={name: ready[name] for name in SPLITS if ready[name]},
         sizes={"min": sizes[0], "median": sizes[len(sizes) // 2], "max": sizes[-1]} if sizes else {},
         size_counts=tuple(
             {"height": height, "width": width, "count": count}

@@ -246,7 +246,7 @@ def _stated(looks: Sequence[MaskLook], counts: Counter[int], mask_map: Mapping[i
             plane = classes.index(name) + 1
         planes[grey_as_colour(value) if colours and 0 <= value < 256 else value] = plane
     if not classes:
-        raise UsageError("--mask-map names no class besides background and unknown; expected one, such as 255=figure")
+        raise UsageError("--mask-map names no class besides background and unknown; expected one, such as 255=figure.")
     other = planes.pop(OTHER, None)
     words = ("unknown", "background", *classes)
     says = ", ".join(f"{_run(values)} is {words[plane + 1]}" for plane, values in _runs(planes))

@@ -105,7 +105,7 @@ def parse_mask_map(text: str) -> dict[int, str]:
         code = _parse_value(value)
         if not equals or not name or "=" in name or code is None:
             raise UsageError(
-                f"--mask-map: {piece.strip()!r} is not VALUE=NAME; expected pieces such as 0=background,255=figure"
+                f"--mask-map: {piece.strip()!r} is not VALUE=NAME; expected pieces such as 0=background,255=figure."
             )
         if code in mapping:
             raise UsageError(f"--mask-map: {piece.strip()!r} names the value {value} a second time; name it once")
