@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -481,6 +482,26 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(DataError, match=r"cannot be read: Permission denied.*permissions"):
         open_source(str(root))
+
+
+def test_a_closed_folder_is_named_and_not_a_file_that_was_looked_for_in_it(tmp_path, monkeypatch):
+    root = write_folder(tmp_path, 4)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", f"{path}/images")
+
+    monkeypatch.setattr("os.scandir", refuse)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(DataError, match=rf"^{re.escape(str(root))} cannot be read: Permission denied"):
+        open_source(str(root))
+
+
+def test_a_table_beside_images_without_masks_is_pointed_out(tmp_path):
+    root = write_folder(tmp_path, 4)
+    (root / "images").rename(tmp_path / "alone")
+    (tmp_path / "alone" / "list.csv").write_text("image,mask\n")
+    with pytest.raises(DataError, match=r"give it as DATA: .*list\.csv\."):
+        open_source(str(tmp_path / "alone"))
 
 
 def test_images_in_the_root_beside_a_folder_of_masks(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -85,9 +86,10 @@ def _system_errors(location: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        closed = os.path.isdir(location) and not os.access(location, os.R_OK | os.X_OK)  # noqa: PTH112
+        what = location if closed else error.filename or location
         raise DataError(
-            f"{error.filename or location} cannot be read: {error.strerror or error}. Check it and its permissions, or "
-            "move it away."
+            f"{what} cannot be read: {error.strerror or error}. Check it and its permissions, or move it away."
         ) from None
 
 

@@ -78,6 +78,12 @@ def with_samples(location: str, source: Source) -> Source:
     return replace(source, entries=tuple(entries), notes=(*notes, note))
 
 
+def is_composed(location: str) -> bool:
+    """Return whether the facts beside the data say that ``basrelief compose`` made it."""
+    path = _find(location)
+    return path is not None and read_json(path).get("made_by") == MADE_BY
+
+
 _AGAIN = "Mend it; or, where basrelief compose wrote it, run the same command again, or copy the folder again."
 
 

@@ -30,10 +30,12 @@ from basrelief.data.folder_layout import (
     find_layout,
     natural,
     pair,
+    scan,
     without_doubles,
     writable,
 )
 from basrelief.data.folder_load import Reading, load_entry, load_entry_at
+from basrelief.data.manifest_table import is_manifest
 from basrelief.data.source import DataOptions, Entry, Fault, Source
 from basrelief.errors import DataError
 
@@ -199,8 +201,14 @@ def _nothing_paired(location: str, layout: Layout, images: Sequence[Found], faul
     found += f", and files of type {', '.join(sorted(layout.passed_over))}" if layout.passed_over else ""
     return DataError(
         f"{location} holds neither masks nor depth maps ({found}). Expected masks/ or depths/ beside the images, or "
-        f"files such as {images[0].path.stem}_mask.png; add them, or rename their folder."
+        f"files such as {images[0].path.stem}_mask.png; add them, or rename their folder.{_table_in(location)}"
     )
+
+
+def _table_in(location: str) -> str:
+    """Say how a table beside the images is used, which may be a manifest."""
+    tables = sorted(path for path in scan(Path(location))[1] if is_manifest(path))
+    return f" If {tables[0].name} says what belongs to each image, give it as DATA: {tables[0]}." if tables else ""
 
 
 def _add_backgrounds(

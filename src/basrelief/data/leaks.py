@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from basrelief.data.beside import FACTS
+from basrelief.data.beside import is_composed
 from basrelief.data.near import DISTANCE, count_bits, look_alike, pairs_within
 from basrelief.data.source import SPLITS, Entry, Fault
 from basrelief.data.splits import Split
@@ -288,7 +287,7 @@ def leak_faults(location: str, leaks: dict[str, Any], rule: str) -> list[Fault]:
         said = " and ".join(f"{alike[s]} of {leaks[s]['images']} {s} images" for s in alike if alike[s])
         if rule == "random":
             remedy = "Leave out --split random, so that groups stay together"
-        elif divided and (Path(location) / FACTS).is_file():
+        elif divided and is_composed(location):
             remedy = (
                 "Where the backgrounds are frames of a film, compose again with --group-blocks 10; otherwise take away "
                 "backgrounds that are nearly the same"
