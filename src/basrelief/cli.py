@@ -54,7 +54,9 @@ def study(
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Trainings a loss.  [default: 5]")] = None,
     folds: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Cross-validate: N trainings a loss and seed, each judged by another part."),
+        typer.Option(
+            metavar="N", help="Cross-validate: N (3 or more) trainings a loss and seed, each judged by another part."
+        ),
     ] = None,
     margin: Annotated[
         float | None, typer.Option(metavar="X", help="Differences up to this are practically equal.")

@@ -28,9 +28,12 @@ DATA_OPTIONS: dict[str, tuple[Any, str]] = {
     "depth_max": (float, "Depth beyond this counts as unknown; the largest found if not given."),
     "mask_map": (str, "What stored mask values mean, such as 0=background,255=figure; 'unknown' leaves pixels out."),
     "invert_masks": (bool, "Whether masks are stored dark on bright; found by looking if not given."),
-    "categories": (str, "Of outlined instances (COCO): person,dog gives a plane each, person+dog one.  [default: all]"),
+    "categories": (
+        str,
+        "Of outlined instances (COCO, YOLO, LabelMe): person,dog gives a plane each, person+dog one.  [default: all]",
+    ),
     "single_instance": (bool, "Only images with exactly one instance of these categories."),
-    "min_box": (int, "Only images where it, or one of several, has a box of at least N x N pixels."),
+    "min_box": (int, "Only images where an instance of these categories has a box of at least N x N pixels."),
     "background": (bool, "Whether to use backgrounds where there are any.  [default: yes]"),
 }
 SPLIT_OPTIONS: dict[str, tuple[Any, str]] = {
@@ -61,6 +64,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "precision": (str, "auto, fp32, bf16 or fp16.  [default: auto]"),
     "seed": (int, "The seed; a study's first, the others follow.  [default: 0]"),
 }
+FOLDERS = ("depths",)  # options that are paths of folders; other paths are files
 
 
 def with_options(*tables: Mapping[str, tuple[Any, str]]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -94,7 +98,7 @@ def _annotation(name: str, kind: Any, text: str) -> Any:
     if kind is bool:
         declaration = f"{option}/--no-{name.replace('_', '-')}"
         return Annotated[bool | None, typer.Option(declaration, help=text, show_default=False)]
-    metavar = {int: "N", float: "X"}.get(kind, "TEXT" if kind is str else "FILE")
+    metavar = "DIR" if name in FOLDERS else {int: "N", float: "X"}.get(kind, "TEXT" if kind is str else "FILE")
     return Annotated[kind | None, typer.Option(option, metavar=metavar, help=text, show_default=False)]
 
 
