@@ -159,3 +159,11 @@ def test_a_file_of_splits_is_found_again_from_another_folder(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert br.train(discs, split="../split.csv", **options)["samples"] == {"train": 4, "val": 4, "test": 4}
+
+
+def test_the_same_codes_with_another_meaning_are_another_store(discs_with_depth: Path, tmp_path: Path) -> None:
+    prints = {
+        br.pack(discs_with_depth, tmp_path / name, resolution=16, depth_scale=0.001, **options)["fingerprint"]
+        for name, options in {"a": {}, "b": {"depth_unit": "cm"}, "c": {"depth_max": 100.0}, "d": {}}.items()
+    }
+    assert len(prints) == 3

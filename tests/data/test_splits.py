@@ -27,7 +27,7 @@ def index(  # type: ignore[no-untyped-def]
             "group": groups,
             "foreground": foregrounds or [None] * count,
             "split": splits or [None] * count,
-            "background": [0] * count,
+            "background": pl.Series([None] * count, dtype=pl.Int64),
             "image_hash": hashes or [f"h{i}" for i in range(count)],
         },
         schema_overrides={"group": pl.String, "foreground": pl.String, "split": pl.String},

@@ -67,3 +67,12 @@ def test_what_uses_one_fold_of_a_study_says_which_and_missing_folds_are_said(stu
     shutil.rmtree(tmp_path / "study" / "trials" / "00-bce-mask" / "seed-1-fold-2")
     warned = " ".join(report(tmp_path / "study", to="json")["warnings"])
     assert "Only 3 of 4 trainings have all their folds" in warned
+
+
+def test_a_split_that_flatters_is_a_warning_of_the_verdict(tmp_path: Path) -> None:
+    plain = {**SMALL, "folds": None, "seeds": 1}
+    leaky = br.study("scenes:24", out=tmp_path / "random", split="random", **plain)
+    assert any("test scores are flattered" in warning for warning in leaky["warnings"])
+    assert "test scores are flattered" in (tmp_path / "random" / "report.html").read_text()
+    clean = br.study("scenes:24", out=tmp_path / "group", **plain)
+    assert not any("flattered" in warning for warning in clean["warnings"])

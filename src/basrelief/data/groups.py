@@ -87,8 +87,7 @@ def _groups(index: pl.DataFrame, options: DataOptions) -> tuple[np.ndarray, list
         groups = joined(groups, blocks(count, options.group_blocks))
         notes.append(f"{min(options.group_blocks, count)} blocks of neighbouring samples are kept whole.")
     unite(index["group"])  # of shared backgrounds, as the format knows them
-    # One picture under several names. A single one for all is also what the index holds where there are none.
-    if "background" in index.columns and index["background"].n_unique() > 1:
+    if "background" in index.columns and index["background"].is_not_null().any():  # one picture under several names
         before = len(np.unique(groups))
         unite(index["background"])
         if len(np.unique(groups)) < before:

@@ -100,7 +100,8 @@ def pack(
         backgrounds = _Backgrounds(packing)
         fingerprint = hashlib.sha256()
         done = 0
-        for packed in ordered_map(Worker(packing), _chunks(packing, entries, kept), jobs=jobs):
+        chunks = list(_chunks(packing, entries, kept))
+        for packed in ordered_map(Worker(packing), chunks, jobs=min(jobs, len(chunks))):
             backgrounds.add(packed.backgrounds)
             faults += packed.faults
             for name, content in zip(packed.columns["id"], packed.columns["content"], strict=True):
@@ -117,7 +118,10 @@ def pack(
                 f"{source.location}: none of its {len(entries)} samples can be used. {' '.join(faults[:3])}"
             )
         backgrounds.close()
-        facts = _facts(packing, index, key, fingerprint.hexdigest(), tuple(faults))
+        facts = _facts(packing, index, key, tuple(faults))
+        depth = (facts.depth_max, facts.depth_unit, facts.depth_kind)  # with which the same codes mean other depth
+        fingerprint.update(repr((facts.resolution, facts.targets, facts.classes, facts.background, depth)).encode())
+        facts = dataclasses.replace(facts, fingerprint=fingerprint.hexdigest())
         if "mask" in source.targets and not facts.unknown_mask:
             for path in temporary.glob("mask_valid-*.npy"):
                 path.unlink()
@@ -167,7 +171,7 @@ def _chunks(packing: Packing, entries: Sequence[Entry], kept: dict[int, Kept]) -
 
 
 def _frame(columns: dict[str, Sequence[Any]], backgrounds: _Backgrounds, targets: Sequence[str]) -> pl.DataFrame:
-    columns["background"] = [backgrounds.rows.get(name, 0) for name in columns["background_hash"]]
+    columns["background"] = [backgrounds.rows.get(name) for name in columns["background_hash"]]
     schema: dict[str, pl.DataType | type[pl.DataType]] = {
         **dict.fromkeys(("id", "group", "foreground", "split"), pl.String),
         **dict.fromkeys(("row", "background"), pl.Int64),
@@ -179,7 +183,7 @@ def _frame(columns: dict[str, Sequence[Any]], backgrounds: _Backgrounds, targets
     return pl.DataFrame({name: columns[name] for name in schema}, schema=schema)
 
 
-def _facts(packing: Packing, index: pl.DataFrame, key: str, fingerprint: str, skipped: tuple[str, ...]) -> StoreFacts:
+def _facts(packing: Packing, index: pl.DataFrame, key: str, skipped: tuple[str, ...]) -> StoreFacts:
     source = packing.source
     depth_max = None
     if "depth" in source.targets:
@@ -209,7 +213,7 @@ def _facts(packing: Packing, index: pl.DataFrame, key: str, fingerprint: str, sk
         notes=source.notes,
         skipped=skipped,
         source_key=key,
-        fingerprint=fingerprint,
+        fingerprint="",
         files={},
     )
 

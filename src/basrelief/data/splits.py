@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from basrelief.data.groups import Apart, blocks, find_apart, joined, read_column
+from basrelief.data.assign import assign, assign_chains, complete, divide, leave_out_borders, mixed
+from basrelief.data.groups import Apart, find_apart, read_column
 from basrelief.data.source import SPLITS, DataOptions, Entry
 from basrelief.errors import DataError, UsageError
-from basrelief.seeding import stream
 
 DEFAULT_SHARES = (0.70, 0.15, 0.15)
 RULES = ("group", "background", "foreground", "random")
@@ -34,12 +34,15 @@ class Split:
         What decides: "as the data comes", "group", "background", "foreground", shares, "random" or a file.
     notes
         Sentences: how many groups, what was left out, what could not be kept apart.
+    cautions
+        Those of them that say why scores are flattered, or what they do not show.
     """
 
     rows: Mapping[str, np.ndarray]
     groups: np.ndarray
     rule: str
     notes: tuple[str, ...]
+    cautions: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
         """Return the split of every row of the store, "" where it is left out."""
@@ -104,6 +107,7 @@ def split_store(index: pl.DataFrame, options: DataOptions, rule: str = "group", 
     count = len(index)
     apart = find_apart(index, options, rule)
     notes: list[str] = []
+    cautions: list[str] = []
     shares = _shares(rule)
     if shares is None:
         names = _from_file(Path(rule), index["id"].to_list())
@@ -116,22 +120,22 @@ def split_store(index: pl.DataFrame, options: DataOptions, rule: str = "group", 
             "Split as the data comes: its train, val and test parts are kept"
             + (f"; {missing} samples that belong to none are left out." if missing else ".")
         )
-        names, added = _complete(names, apart.groups, seed)
+        names, added = complete(names, apart.groups, seed)
         notes += added
         rule = "as the data comes"
     else:
         if count < sum(share > 0 for share in shares):
             raise DataError(f"There are only {count} usable samples; train, val and test need one each.")
         notes += apart.notes
-        parts = _divide(apart, shares, seed, notes)
+        parts = divide(apart, shares, seed, notes, cautions)
         names = [SPLITS[part] if part >= 0 else "" for part in parts]
-        names = _leave_out_borders(names, options, rule, notes)
+        names = leave_out_borders(names, options, rule, notes, cautions)
     rows = {split: np.flatnonzero(np.asarray(names) == split) for split in SPLITS}
     for split, share in zip(SPLITS, shares or DEFAULT_SHARES, strict=True):
         if not len(rows[split]) and (split != "val" or (share > 0 and shares is not None)):
             raise _empty(split, rows, count)
-    notes += _crossing(names, apart, rule, notes)
-    return Split(rows, apart.groups, rule, tuple(notes))
+    cautions += _crossing(names, apart, rule, cautions)
+    return Split(rows, apart.groups, rule, (*notes, *cautions), tuple(cautions))
 
 
 def split_folds(
@@ -162,8 +166,8 @@ def split_folds(
     if index["split"].is_not_null().any():
         notes.append("The train, val and test parts that the data comes with are not kept: --folds divides it anew.")
     shares = [1 / folds] * folds
-    whole = _assign_chains(apart, shares, seed, notes)
-    parts = [_assign(factor, shares, seed, number) for number, factor in enumerate(apart.factors)]
+    whole = assign_chains(apart, shares, seed, notes)
+    parts = [assign(factor, shares, seed, number) for number, factor in enumerate(apart.factors)]
     parts = parts if whole is None else [whole]
     for factor, kind, other in zip(parts, ("groups", "foregrounds"), ("random", "background"), strict=False):
         if len(np.unique(factor)) < folds:
@@ -172,82 +176,21 @@ def split_folds(
     for fold in range(folds):
         roles = [np.array([_role(int(part), fold, folds) for part in factor]) for factor in parts]
         names = [role if all(other[i] == role for other in roles) else "" for i, role in enumerate(roles[0].tolist())]
+        cautions: list[str] = []
         added = [f"Fold {fold + 1} of {folds}: another part judges in each."]
-        added += _mixed(names.count(""), len(index)) if len(parts) > 1 else []
-        names = _leave_out_borders(names, options, rule, added)
+        added += mixed(names.count(""), len(index)) if len(parts) > 1 else []
+        names = leave_out_borders(names, options, rule, added, cautions)
         rows = {split: np.flatnonzero(np.asarray(names) == split) for split in SPLITS}
         for split in SPLITS:
             if not len(rows[split]):
                 raise _empty(split, rows, len(index))
-        added += _crossing(names, apart, rule, notes)
-        splits.append(Split(rows, apart.groups, rule, (*notes, *added)))
+        cautions += _crossing(names, apart, rule, cautions)
+        splits.append(Split(rows, apart.groups, rule, (*notes, *added, *cautions), tuple(cautions)))
     return splits
 
 
 def _role(part: int, fold: int, folds: int) -> str:
     return "test" if part == fold else "val" if part == (fold + 1) % folds else "train"
-
-
-def _divide(apart: Apart, shares: Sequence[float], seed: int, notes: list[str]) -> np.ndarray:
-    """Return the number of a split for every sample, -1 where it is left out."""
-    count, needed = len(apart.groups), sum(share > 0 for share in shares)
-    first, *others = apart.factors
-    if len(np.unique(first)) < needed:
-        notes.append(
-            f"All samples belong to {len(np.unique(first))} group(s), too few to keep groups apart: split by sample "
-            "instead, so test scores are flattered."
-        )
-        return _assign(np.arange(count), shares, seed)
-    one = _assign(first, shares, seed)
-    if not others:
-        return one
-    whole = _assign_chains(apart, shares, seed, notes)
-    if whole is not None:
-        return whole
-    two = _assign(others[0], shares, seed, 1)
-    kept = np.where(one == two, one, -1)
-    if len(np.unique(others[0])) < needed or {n for n, share in enumerate(shares) if share > 0} - set(kept.tolist()):
-        notes.append(
-            f"The {len(np.unique(others[0]))} foregrounds cannot be kept apart as well without leaving a split empty: "
-            "only groups are."
-        )
-        return one
-    notes += _mixed(int((kept < 0).sum()), count)
-    return kept
-
-
-def _assign_chains(apart: Apart, shares: Sequence[float], seed: int, notes: list[str]) -> np.ndarray | None:
-    """Return parts that keep both factors whole and lose no sample; None where the chains are too long for that."""
-    if len(apart.factors) < 2:
-        return None
-    chained = joined(*apart.factors)
-    if len(np.unique(chained)) < sum(share > 0 for share in shares):
-        return None
-    parts = _assign(chained, shares, seed)
-    found = np.bincount(parts, minlength=len(shares)) / len(parts)
-    if any(abs(a - b) > b / 2 for a, b in zip(found, shares, strict=True)):
-        return None
-    notes.append("Groups and foregrounds are kept apart.")
-    return parts
-
-
-def _mixed(left_out: int, count: int) -> list[str]:
-    return [
-        "Backgrounds and foregrounds are both kept apart, so val and test hold only ones never trained on. "
-        f"{left_out} of {count} samples ({100 * left_out / count:.0f} %), which mix those of different splits, are "
-        "left out; --split background or --split foreground keeps them."
-    ]
-
-
-def _leave_out_borders(names: list[str], options: DataOptions, rule: str, notes: list[str]) -> list[str]:
-    if rule in ("random", "foreground") or not options.group_blocks or options.group_blocks < 2:
-        return names
-    kept, dropped = _without_borders(names, blocks(len(names), options.group_blocks))
-    if set(kept) >= set(names):
-        notes.append(f"{dropped} samples at borders between blocks of different splits are left out.")
-        return kept
-    notes.append("The blocks are too short to leave out the samples at their borders: neighbours may leak.")
-    return names
 
 
 def _crossing(names: Sequence[str], apart: Apart, rule: str, said: Sequence[str]) -> list[str]:
@@ -283,59 +226,6 @@ def _empty(split: str, rows: Mapping[str, np.ndarray], count: int) -> DataError:
         f"The {split} split is empty ({found} of {count} samples). More samples or groups are needed, or other shares "
         "(--split 70/15/15)."
     )
-
-
-def _assign(groups: np.ndarray, shares: Sequence[float], seed: int, factor: int = 0) -> np.ndarray:
-    """Give each group to the part that lacks most samples, in an order shuffled by the seed; none is left empty.
-
-    Returns the number of a part for every sample.
-    """
-    labels, places, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = stream(seed, "split", *([factor] if factor else [])).permutation(len(labels))
-    lacking = np.asarray(shares) * len(groups)
-    empty = {number for number, share in enumerate(shares) if share > 0}
-    chosen = np.zeros(len(labels), int)
-    for position, label in enumerate(order):
-        urgent = len(order) - position <= len(empty)
-        candidates = sorted(empty) if urgent else [n for n, share in enumerate(shares) if share > 0]
-        part = max(candidates, key=lambda n: lacking[n])
-        lacking[part] -= sizes[label]
-        empty.discard(part)
-        chosen[label] = part
-    return chosen[places]
-
-
-def _without_borders(names: list[str], blocks: np.ndarray) -> tuple[list[str], int]:
-    """Leave out samples within a tenth of a block (at least one) on both sides of a border between splits.
-
-    What is left out already is no border: beyond it the same split may go on.
-    """
-    margin = max(1, round(len(names) / (blocks.max() + 1) / 10))
-    kept, before = list(names), ""
-    for i, name in enumerate(names):
-        if not name:
-            continue
-        before, last = name, before
-        if last and last != name:
-            for j in range(max(0, i - margin), min(len(names), i + margin)):
-                kept[j] = ""
-    return kept, sum(a != b for a, b in zip(names, kept, strict=True))
-
-
-def _complete(names: list[str], groups: np.ndarray, seed: int) -> tuple[list[str], list[str]]:
-    """Take a missing val, and a missing test, out of train by group."""
-    notes: list[str] = []
-    for missing, share in (("test", 0.15), ("val", 0.15)):
-        train = np.flatnonzero(np.asarray(names) == "train")
-        if missing in names or len(train) < 2:
-            continue
-        together = groups[train]
-        if len(np.unique(together)) < 2:
-            together = np.arange(len(train))
-        for row, part in zip(train, _assign(together, (1 - share, share), seed), strict=True):
-            names[row] = missing if part == 1 else "train"
-        notes.append(f"The data has no {missing} part: 15 % of train, by group, serve as {missing}.")
-    return names, notes
 
 
 def _shares(rule: str) -> tuple[float, ...] | None:

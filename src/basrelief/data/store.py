@@ -94,8 +94,8 @@ class Store:
 
     @functools.cached_property
     def background_rows(self) -> np.ndarray:
-        """Row of every sample's background in the shards of backgrounds."""
-        return self.index["background"].to_numpy()
+        """Row of every sample's background in the shards of backgrounds; 0 where there are none."""
+        return self.index["background"].fill_null(0).to_numpy()
 
     @functools.cached_property
     def depth_scales(self) -> np.ndarray:

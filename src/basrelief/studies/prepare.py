@@ -249,7 +249,12 @@ def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[s
         "kind": "study" if "losses" in asked else "run",
         "asked": asked,
         "splits": [
-            {"rule": split.rule, "notes": list(split.notes), "fingerprint": split.fingerprint()}
+            {
+                "rule": split.rule,
+                "notes": list(split.notes),
+                "cautions": list(split.cautions),
+                "fingerprint": split.fingerprint(),
+            }
             for split in prepared.splits
         ],
         "store": {
@@ -321,11 +326,13 @@ def _read_splits(folder: Path, document: dict[str, Any]) -> tuple[Split, ...]:
     stored = document["splits"]
     columns = [_column(number, len(stored)) for number in range(len(stored))]
     frame = pl.read_csv(folder / SPLITS_FILE, schema_overrides=dict.fromkeys(("id", *columns), pl.String))
+    if frame["group"].null_count():
+        raise ValueError(f"{SPLITS_FILE} is cut short")
     splits = []
     for column, facts in zip(columns, stored, strict=True):
         names = frame[column].fill_null("").to_numpy()
         rows = {name: np.flatnonzero(names == name) for name in SPLITS}
-        split = Split(rows, frame["group"].to_numpy(), facts["rule"], tuple(facts["notes"]))
+        split = Split(rows, frame["group"].to_numpy(), facts["rule"], tuple(facts["notes"]), tuple(facts["cautions"]))
         if split.fingerprint() != facts["fingerprint"]:
             raise DataError(f"{folder / SPLITS_FILE} was changed after the study was begun. Put it back as it was.")
         splits.append(split)

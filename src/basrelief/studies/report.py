@@ -46,7 +46,7 @@ def study_contents(
         terms=[curve for name in plan.losses for curve in _terms(folder, finished, name)],
         baselines=results.baselines,
         warnings=verdict["warnings"],
-        notes=[*facts.notes, *plan.said, *prepared.split.notes],
+        notes=list(dict.fromkeys([*facts.notes, *plan.said, *(n for split in prepared.splits for n in split.notes)])),
         held_fixed=_held_fixed(prepared, results),
         data=_data(prepared),
         cost=_cost(results),
@@ -191,7 +191,7 @@ def _held_fixed(prepared: Prepared, results: StudyResults) -> list[tuple[str, st
         ("Network", f"{train.network}, {run.get('parameters', 0):,} parameters, {' and '.join(prepared.plan.heads)}"),
         ("Input", "image and background" if prepared.plan.background else "image alone"),
         ("Resolution", f"{height} x {width} px (height x width), for training and for the scores here"),
-        ("Budget", f"{train.epochs} epochs, {steps:,} steps of up to {train.batch_size} images"),
+        ("Budget", f"{_epochs(train.epochs or 0)}, {steps:,} steps of up to {train.batch_size} images"),
         ("Learning rate", f"{train.lr:g} for every loss, {train.schedule}"),
         (
             "Optimizer",
@@ -206,6 +206,10 @@ def _held_fixed(prepared: Prepared, results: StudyResults) -> list[tuple[str, st
     if train.weights != "none":
         rows.append(("Started from", train.weights))
     return rows
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' * (count != 1)}"
 
 
 def _initial_weights(results: StudyResults) -> str:

@@ -34,6 +34,8 @@ class StudyResults:
         One row an image of val and test for every finished trial: loss, seed, split, id, group, and metrics.
     baselines
         Name -> test score by metric.
+    cautions
+        Why the split flatters scores, or what these do not show, a sentence each.
     empty_masks
         Share of the test images' masks that are empty, of several classes each on its own.
     """
@@ -45,6 +47,7 @@ class StudyResults:
     scores: pl.DataFrame
     baselines: Mapping[str, Mapping[str, float]]
     empty_masks: float = 0.0
+    cautions: tuple[str, ...] = ()
 
     def seeds_of(self, loss: str) -> list[int]:
         """Return the seeds that this loss finished."""
@@ -83,8 +86,9 @@ def collect(folder: Path, prepared: Prepared) -> StudyResults:
     align = alignments_of(plan.train.metric)
     baselines = [mean_baseline(prepared.store, split, plan.heads, align=align) for split in prepared.splits]
     weights = [len(split.rows["test"]) for split in prepared.splits]
+    cautions = tuple(dict.fromkeys(caution for split in prepared.splits for caution in split.cautions))
     baseline = {MEAN_BASELINE: _mean_scores(baselines, weights)}
-    return StudyResults(plan, tuple(trials), runs, failures, scores, baseline, _empty_share(runs))
+    return StudyResults(plan, tuple(trials), runs, failures, scores, baseline, _empty_share(runs), cautions)
 
 
 def _over_folds(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -182,14 +182,15 @@ def warnings(results: StudyResults) -> list[str]:
             f"Only {there} of {wanted} trainings {'are there' if plan.folds == 1 else 'have all their folds'}, so the "
             "means are over different seeds. Run the same study again to have the rest."
         )
+    found += results.cautions
     found += _about_identical_scores(results)
     if len(plan.losses) > 1:
         rising = [name for name in plan.losses if is_rising(results, name)]
         if rising:
             found.append(
                 f"{_names(rising)} {'was' if len(rising) == 1 else 'were'} still improving when training ended: at "
-                f"this learning rate and {plan.train.epochs} epochs the study compares speed, not what each loss "
-                "reaches. More epochs or another learning rate may change the order."
+                f"this learning rate and {_count(plan.train.epochs or 0, 'epoch')} the study compares speed, not what "
+                "each loss reaches. More epochs or another learning rate may change the order."
             )
         found.append(
             f"All losses were trained at one learning rate ({plan.train.lr:g}); a loss that wants another rate is at a "
