@@ -18,7 +18,16 @@ from basrelief.metrics import METRICS
 from basrelief.models import MODELS
 
 KINDS = ("losses", "metrics", "models", "formats", "augmentations")
-SHORT = ("name", "targets", "better", "unit", "parameters", "formula", "summary")  # what a terminal shows of a line
+SHORT = (
+    "call",
+    "name",
+    "targets",
+    "better",
+    "unit",
+    "parameters",
+    "formula",
+    "summary",
+)  # what a terminal shows of a line
 
 
 def table(kind: str) -> list[dict[str, Any]]:
@@ -169,9 +178,11 @@ def _augmentation(name: str) -> dict[str, Any]:
     spec = AUGMENTATIONS[name]
     definition, meanings = _read_docstring(spec.function)
     meanings |= {"p": "the probability with which a sample gets it"}
+    chosen = {option: line.default for option, line in spec.options.items() if option not in ("p", "apart")}
     meanings |= {"apart": "draw for image and background separately, so that they differ"}
     return {
         "name": name,
+        "call": f"{name}({', '.join(f'{option}={default}' for option, default in chosen.items())})",
         "kind": spec.kind,
         "p": spec.p,
         "formula": spec.formula,

@@ -170,7 +170,7 @@ def show_table(lines: Sequence[Mapping[str, Any]]) -> None:
     """Print the columns of a table that have room in a terminal; ``--json`` gives all."""
     from basrelief.listing import SHORT
 
-    columns = [name for name in SHORT if name in lines[0]]
+    columns = [name for name in SHORT if name in lines[0] and not (name == "name" and "call" in lines[0])]
     table = _table(*columns)
     for line in lines:
         values = (line[name] for name in columns)

@@ -9,6 +9,7 @@ from typing import Any
 from basrelief.batch import Sample
 from basrelief.data.histogram import total
 from basrelief.data.inspect import Inspection
+from basrelief.data.leaks import leak_faults
 from basrelief.data.source import Entry, Source
 from basrelief.errors import DataError, OutputError
 from basrelief.report.page import read_part
@@ -57,6 +58,7 @@ def render_inspection(found: Inspection, source: Source) -> str:
     from markupsafe import Markup
 
     fatal = sum(fault.fatal for fault in found.faults)
+    leaky = bool(leak_faults(found.location, dict(found.leaks), ""))
     low, high = _depth_ends(found)
     colours = class_colours(found.classes, len(found.classes))
     samples = [
@@ -72,7 +74,8 @@ def render_inspection(found: Inspection, source: Source) -> str:
         title=Path(found.location).name or found.location,
         found=found,
         fatal=fatal,
-        badge=f"{fatal} to mend" if fatal else "nothing to mend",
+        badge=f"{fatal} to mend" if fatal else "may leak" if leaky else "nothing to mend",
+        careful=bool(fatal or leaky),
         summary=_summary(found),
         facts=_facts(found),
         notes=[note for note in found.notes if note != found.mask_mapping],
