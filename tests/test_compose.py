@@ -3,34 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from basrelief import cli
 from basrelief.data import open_source
+from commands import run
 from materials import write_cutouts, write_depths, write_rooms
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    before, sys.argv = sys.argv, ["basrelief", *map(str, words)]
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    else:
-        code = 0
-    finally:
-        sys.argv = before
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    printed = capsys.readouterr()
-    assert "Traceback" not in printed.err
-    return code, printed.out, printed.err
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import gzip
 import json
 import pickle
 import pickletools
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basrelief import cli
 from basrelief.data import open_source
 from basrelief.data.purdue_draw import LABEL_MAP, draw_pictures
 from basrelief.data.source import DataOptions
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    before, sys.argv = sys.argv, ["basrelief", "generate", *map(str, words)]
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    else:
-        code = 0
-    finally:
-        sys.argv = before
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    printed = capsys.readouterr()
-    assert "Traceback" not in printed.err
-    return code, printed.out, printed.err
+from commands import run
 
 
 def published(file: Path) -> tuple[list[Any], dict[str, int]]:
@@ -48,7 +28,7 @@ def published(file: Path) -> tuple[list[Any], dict[str, int]]:
 
 def test_shapes_are_what_the_published_programs_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "new" / "PurdueShapes5MultiObject-300-train.gz"
-    code, printed, _ = run(capsys, "purdue-shapes", "--count", 300, "--out", file, "--json")
+    code, printed, _ = run(capsys, "generate", "purdue-shapes", "--count", 300, "--out", file, "--json")
     assert code == 0
     assert json.loads(printed)["count"] == 300
     dataset, labels = published(file)
@@ -84,7 +64,7 @@ def test_shapes_are_what_the_published_programs_read(capsys: pytest.CaptureFixtu
 
 
 def test_the_pickle_is_of_protocol_2_and_names_only_old_numpy(tmp_path: Path, capsys: Any) -> None:
-    run(capsys, "purdue-shapes", "--count", 2, "--out", tmp_path / "x.gz")
+    run(capsys, "generate", "purdue-shapes", "--count", 2, "--out", tmp_path / "x.gz")
     steps = list(pickletools.genops(gzip.decompress((tmp_path / "x.gz").read_bytes())))
     assert steps[0][0].name == "PROTO"
     assert steps[0][1] == 2
@@ -95,8 +75,8 @@ def test_the_pickle_is_of_protocol_2_and_names_only_old_numpy(tmp_path: Path, ca
 
 
 def test_boxes_by_plane_suit_a_program_that_indexes_with_their_keys(tmp_path: Path, capsys: Any) -> None:
-    run(capsys, "purdue-shapes", "--count", 5, "--out", tmp_path / "a.gz", "--box-keys", "plane")
-    run(capsys, "purdue-shapes", "--count", 5, "--out", tmp_path / "b.gz")
+    run(capsys, "generate", "purdue-shapes", "--count", 5, "--out", tmp_path / "a.gz", "--box-keys", "plane")
+    run(capsys, "generate", "purdue-shapes", "--count", 5, "--out", tmp_path / "b.gz")
     for by_plane, by_value in zip(published(tmp_path / "a.gz")[0], published(tmp_path / "b.gz")[0], strict=True):
         assert list(by_plane[4]) == [0, 1, 2, 3, 4]
         assert [*by_plane[4].values()] == [*by_value[4].values()]
@@ -104,7 +84,7 @@ def test_boxes_by_plane_suit_a_program_that_indexes_with_their_keys(tmp_path: Pa
 
 def test_shapes_depend_on_seed_split_and_nothing_else(tmp_path: Path, capsys: Any) -> None:
     def make(name: str, count: int = 20, seed: int = 0) -> bytes:
-        run(capsys, "purdue-shapes", "--count", count, "--out", tmp_path / name, "--seed", seed)
+        run(capsys, "generate", "purdue-shapes", "--count", count, "--out", tmp_path / name, "--seed", seed)
         return (tmp_path / name).read_bytes()
 
     assert make("a-train.gz") == make("b-train.gz")
@@ -155,8 +135,9 @@ def test_each_kind_of_figure_has_its_own_outline() -> None:
 def test_scenes_read_back_as_the_same_samples(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, resolution: str | None
 ) -> None:
-    words = [] if resolution is None else ["--resolution", resolution]
-    code, printed, _ = run(capsys, "scenes", "--count", 6, "--seed", 3, "--out", tmp_path / "rooms", *words, "--json")
+    words = ["--json"] if resolution is None else ["--json", "--resolution", resolution]
+    out = tmp_path / "rooms"
+    code, printed, _ = run(capsys, "generate", "scenes", "--count", 6, "--seed", 3, "--out", out, *words)
     assert code == 0
     assert json.loads(printed)["next"] == f"basrelief inspect {tmp_path / 'rooms'}"
     size = {None: (64, 64), "48x64": (48, 64), "32": (32, 32)}[resolution]
@@ -185,19 +166,19 @@ def test_scenes_read_back_as_the_same_samples(
 
 def test_nothing_that_is_there_is_overwritten(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "x.gz").write_text("mine")
-    code, printed, _ = run(capsys, "purdue-shapes", "--count", 2, "--out", tmp_path / "x.gz", "--json")
+    code, printed, _ = run(capsys, "generate", "purdue-shapes", "--count", 2, "--out", tmp_path / "x.gz", "--json")
     assert code == 1
     assert "is there already" in json.loads(printed)["error"]
     assert (tmp_path / "x.gz").read_text() == "mine"
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     for out in (tmp_path / "full", tmp_path / "x.gz"):
-        code, _, said = run(capsys, "scenes", "--count", 2, "--out", out)
+        code, _, said = run(capsys, "generate", "scenes", "--count", 2, "--out", out)
         assert code == 1
         assert "is there already" in said
     assert [item.name for item in (tmp_path / "full").iterdir()] == ["thesis.txt"]
     (tmp_path / "empty").mkdir()
-    assert run(capsys, "scenes", "--count", 2, "--out", tmp_path / "empty")[0] == 0
+    assert run(capsys, "generate", "scenes", "--count", 2, "--out", tmp_path / "empty")[0] == 0
 
 
 def test_stopped_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
@@ -238,7 +219,7 @@ def test_wrong_usage_ends_in_one_message_and_writes_nothing(
     says: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, _, said = run(capsys, *words)
+    code, _, said = run(capsys, "generate", *words)
     assert code == 2
     assert says in said
     assert list(tmp_path.iterdir()) == []

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from basrelief.augment.spec import AugmentationSpec, Option
 from basrelief.errors import UsageError, suggest
+from basrelief.language import UserText
 
-LONGEST = 10_000  # characters; beyond this a text is a mistake, and Python's parser may run out of stack
+_STEPS = "Steps stand with + between them, as in flip + rotate(degrees=10)"
 NONE = "none"
 # What other packages call these.
 OTHER_NAMES = {
@@ -65,28 +66,13 @@ class _Reader:
     """Walks the syntax tree once; every error knows which part of the text it is about."""
 
     def __init__(self, text: str, specs: Mapping[str, AugmentationSpec]) -> None:
-        self.text = " ".join(text.split())  # one line, so that a caret can stand below it
+        self.said = UserText(text, "augmentation", "augmentation", _STEPS, UsageError)
         self.specs = specs
 
     def read(self) -> tuple[Step, ...]:
-        if self.text in ("", NONE):
+        if self.said.text in ("", NONE):
             return ()
-        example = "Steps stand with + between them, as in flip + rotate(degrees=10)"
-        if len(self.text) > LONGEST:
-            raise UsageError(
-                f"The augmentation has {len(self.text)} characters; at most {LONGEST} are read. {example}."
-            )
-        if "#" in self.text:  # Python would take the rest for a comment, and drop it
-            at = self.text.index("#")
-            self._fail(f"is not part of this language. {example}", at, at + 1)
-        try:
-            nodes = _summands(ast.parse(self.text, mode="eval").body)
-        except SyntaxError as error:
-            at = min(max((error.offset or 1) - 1, 0), len(self.text))
-            problem = "is never closed" if "never closed" in (error.msg or "") else "cannot be read here"
-            self._fail(f"{problem}. {example}", at, at + 1)
-        except (ValueError, RecursionError, MemoryError):
-            raise UsageError(f"The augmentation {self.text[:80]!r} cannot be read. {example}.") from None
+        nodes = _summands(self.said.parse())
         steps: list[Step] = []
         for node in nodes:
             match node:
@@ -95,10 +81,10 @@ class _Reader:
                 case ast.Call(func=ast.Name(id=name)):
                     step = self._called(name, node)
                 case _:
-                    self._fail_at(f"is not a step. {example}", node)
+                    self.said.fail_at(f"is not a step. {_STEPS}", node)
             assert step is not None
             if step.name in [other.name for other in steps]:
-                self._fail_at("is there a second time; every step may stand once", node)
+                self.said.fail_at("is there a second time; every step may stand once", node)
             steps.append(step)
         return tuple(steps)
 
@@ -106,24 +92,24 @@ class _Reader:
         known = self._spec(name, call.func).options
         given: dict[str, Any] = {}
         if len(call.args) > len(known):
-            self._fail_at(f"is one too many: {name} takes {', '.join(known)}", call.args[len(known)])
+            self.said.fail_at(f"is one too many: {name} takes {', '.join(known)}", call.args[len(known)])
         for option, node in zip(known, call.args, strict=False):  # without names they follow the table's order
             given[option] = self._value(name, option, known[option], node)
         for keyword in call.keywords:
             word = keyword.arg or "**"
             if word not in known:
-                at = self._column(keyword.col_offset)
-                self._fail(
-                    f"is not an option of {name}.{suggest(word, known)} Its options: {', '.join(known)}",
-                    at,
-                    at + len(word),
+                listed = ", ".join(known)
+                self.said.fail_at_word(
+                    f"is not an option of {name}.{suggest(word, known)} Its options: {listed}", keyword
                 )
             if word in given:
-                self._fail_at(f"gives {word} a second time", keyword.value)
+                self.said.fail_at(f"gives {word} a second time", keyword.value)
             given[word] = self._value(name, word, known[word], keyword.value)
         whole = {option: given.get(option, line.default) for option, line in known.items()}
         if "low" in whole and whole["low"] > whole["high"]:
-            self._fail_at(f"has low={whole['low']:g} above high={whole['high']:g}; low must not be above high", call)
+            self.said.fail_at(
+                f"has low={whole['low']:g} above high={whole['high']:g}; low must not be above high", call
+            )
         return Step(name, tuple((option, whole[option]) for option in known if whole[option] != known[option].default))
 
     def _value(self, name: str, option: str, line: Option, node: ast.expr) -> Any:
@@ -137,33 +123,17 @@ class _Reader:
                 value = None
         if not line.takes(value):
             near = suggest(str(value), line.words) if line.words else ""
-            self._fail_at(f"is not what {name} takes as {option}, which should be {line}.{near}", node)
+            self.said.fail_at(f"is not what {name} takes as {option}, which should be {line}.{near}", node)
         return float(value) if line.kind is float else value
 
     def _spec(self, name: str, node: ast.expr) -> AugmentationSpec:
         if name == NONE:
-            self._fail_at("stands alone, or not at all", node)
+            self.said.fail_at("stands alone, or not at all", node)
         if name not in self.specs:
             meant = OTHER_NAMES.get(name.lower().replace("-", "_"))
             near = f" Did you mean {meant}?" if meant else suggest(name, self.specs)
-            self._fail_at(f"is not a step.{near} Known: {', '.join(self.specs)}", node)
+            self.said.fail_at(f"is not a step.{near} Known: {', '.join(self.specs)}", node)
         return self.specs[name]
-
-    def _fail_at(self, problem: str, node: ast.expr) -> NoReturn:
-        start = self._column(node.col_offset)
-        self._fail(problem, start, max(self._column(node.end_col_offset or node.col_offset), start + 1))
-
-    def _column(self, offset: int) -> int:
-        return len(self.text.encode()[:offset].decode(errors="ignore"))  # ast counts bytes, a reader characters
-
-    def _fail(self, problem: str, start: int, end: int) -> NoReturn:
-        part = self.text[start:end] or "the end of the text"
-        shown = part if len(part) <= 40 else f"{part[:37]}…"
-        window = max(0, start - 60)
-        line = ("…" if window else "") + self.text[window : window + 110]
-        caret = " " * (start - window + (1 if window else 0)) + "^" * max(1, min(end - start, 50))
-        end_mark = "" if problem.endswith("?") else "."
-        raise UsageError(f"In the augmentation, {shown!r} {problem.rstrip('.')}{end_mark}\n    {line}\n    {caret}")
 
 
 def _summands(node: ast.expr) -> list[ast.expr]:

@@ -10,22 +10,21 @@ from __future__ import annotations
 import ast
 import inspect
 import math
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from torch import Tensor
 
 from basrelief.batch import TARGETS
 from basrelief.errors import ExpressionError, UsageError, suggest
+from basrelief.language import UserText
 from basrelief.losses import LOSSES
 from basrelief.losses.balance import WRAPPERS, Fixed
 from basrelief.losses.loss import Group, Loss, Term
 from basrelief.losses.options import Option, accepts, describe, options_of
 from basrelief.losses.spec import OTHER_NAMES, PACKAGES, LossSpec
 
-LONGEST = 10_000  # characters; beyond this a text is a mistake, and Python's parser may run out of stack
-_SUMS = "A loss is a sum such as bce(mask) + 2*dice(mask)."
+_SUMS = "A loss is a sum such as bce(mask) + 2*dice(mask)"
 
 
 def parse_loss(text: str, *, losses: Mapping[str, Callable[..., Tensor]] | None = None) -> Loss:
@@ -73,25 +72,13 @@ class _Reader:
     """Walks the syntax tree once; every error knows which part of the text it is about."""
 
     def __init__(self, text: str, specs: Mapping[str, LossSpec]) -> None:
-        self.text = " ".join(text.split())  # one line, so that a caret can stand below it
+        self.said = UserText(text, "loss", "loss expression", _SUMS, ExpressionError)
         self.specs = specs
 
     def read(self) -> Loss:
-        for found in re.finditer(r"'[^']*'|\"[^\"]*\"|#", self.text):
-            if found[0] == "#":  # Python would take the rest for a comment, and drop it
-                self._fail(f"is not part of the loss language. {_SUMS}", found.start(), found.end())
-        if not self.text:
-            raise ExpressionError(f"The loss is empty. {_SUMS}")
-        if len(self.text) > LONGEST:
-            raise ExpressionError(f"The loss has {len(self.text)} characters; at most {LONGEST} are read. {_SUMS}")
-        try:
-            tree = ast.parse(self.text, mode="eval").body
-        except SyntaxError as error:
-            at = min(max((error.offset or 1) - 1, 0), len(self.text))
-            problem = "is never closed" if "never closed" in (error.msg or "") else "cannot be read here"
-            self._fail(f"{problem}. {_SUMS}", at, at + 1)
-        except (ValueError, RecursionError, MemoryError):
-            raise ExpressionError(f"The loss {self.text[:80]!r} cannot be read. {_SUMS}") from None
+        if not self.said.text:
+            raise ExpressionError(f"The loss is empty. {_SUMS}.")
+        tree = self.said.parse()
         try:
             groups = self._groups(tree)
         except RecursionError:
@@ -128,7 +115,9 @@ class _Reader:
     def _check_weights(self, weights: Mapping[Any, float]) -> None:
         for part, weight in weights.items():
             if weight == 0 or not math.isfinite(weight):
-                raise ExpressionError(f"{part} has the weight {weight:g} in {self.text!r}; leave it out or mend it.")
+                raise ExpressionError(
+                    f"{part} has the weight {weight:g} in {self.said.text!r}; leave it out or mend it."
+                )
 
     def _sum(self, node: ast.expr) -> list[tuple[float, Term | Group]]:
         match node:
@@ -140,12 +129,12 @@ class _Reader:
                 if scale is None:
                     scale, rest = self._constant(right), left
                 if scale is None:
-                    self._fail_at("multiplies two losses; one side of * must be a number", node)
+                    self.said.fail_at("multiplies two losses; one side of * must be a number", node)
                 return [(scale * weight, term) for weight, term in self._sum(rest)]
             case ast.BinOp(left=left, op=ast.Div(), right=right):
                 scale = self._constant(right)
                 if scale is None or scale == 0:
-                    self._fail_at("must be a number other than 0, since a loss is divided by it", right)
+                    self.said.fail_at("must be a number other than 0, since a loss is divided by it", right)
                 return [(weight / scale, term) for weight, term in self._sum(left)]
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return [(-weight, term) for weight, term in self._sum(operand)]
@@ -158,11 +147,13 @@ class _Reader:
             case ast.Name(id=name):
                 return [(1.0, self._bare_term(name, node))]
             case ast.Constant(value=int() | float()):
-                self._fail_at(
+                self.said.fail_at(
                     "is a number alone, which teaches nothing; multiply a loss by it, as in 2*dice(mask)", node
                 )
             case _:
-                self._fail_at(f"is not part of the loss language: numbers, + - * /, parentheses, losses. {_SUMS}", node)
+                self.said.fail_at(
+                    f"is not part of the loss language: numbers, + - * /, parentheses, losses. {_SUMS}", node
+                )
 
     def _constant(self, node: ast.expr) -> float | None:
         """Return the value of a part that holds numbers only, such as ``-(1/3)``; None for anything else."""
@@ -171,7 +162,7 @@ class _Reader:
                 try:
                     return float(value)
                 except OverflowError:
-                    self._fail_at("is too large a number", node)
+                    self.said.fail_at("is too large a number", node)
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as op, operand=operand):
                 inner = self._constant(operand)
                 return inner if inner is None or isinstance(op, ast.UAdd) else -inner
@@ -180,38 +171,40 @@ class _Reader:
                 if a is None or b is None:
                     return None
                 if isinstance(op, ast.Div) and b == 0:
-                    self._fail_at("divides by 0", node)
+                    self.said.fail_at("divides by 0", node)
                 steps = {ast.Add: a + b, ast.Sub: a - b, ast.Mult: a * b}
                 return a / b if isinstance(op, ast.Div) else steps[type(op)]
         return None
 
     def _wrapped(self, name: str, call: ast.Call) -> Group:
         if len(call.args) != 1:
-            self._fail_at(f"should hold one sum, as in {name}(bce(mask) + dice(mask)); options follow by name", call)
+            self.said.fail_at(
+                f"should hold one sum, as in {name}(bce(mask) + dice(mask)); options follow by name", call
+            )
         merged: dict[Term, float] = {}
         for weight, part in self._sum(call.args[0]):
             if isinstance(part, Group):
-                self._fail_at(f"holds {part.wrapper}(…); wrappers stand beside each other, not inside", call)
+                self.said.fail_at(f"holds {part.wrapper}(…); wrappers stand beside each other, not inside", call)
             merged[part] = merged.get(part, 0.0) + weight
         for term, weight in merged.items():
             if not (weight > 0 and math.isfinite(weight)):
-                self._fail_at(f"gives {term} the weight {weight:g}; inside {name} weights must be above 0", call)
+                self.said.fail_at(f"gives {term} the weight {weight:g}; inside {name} weights must be above 0", call)
         if len(merged) < 2:
-            self._fail_at("weighs terms against each other, so it needs at least two", call)
+            self.said.fail_at("weighs terms against each other, so it needs at least two", call)
         known = options_of(WRAPPERS[name].weighting, skip=1)
         options = self._options(name, known, call.keywords)
         terms = tuple((weight, term) for term, weight in merged.items())
         try:
             WRAPPERS[name].weighting([weight for weight, _ in terms], **dict(options))
         except UsageError as error:
-            self._fail_at(f"cannot be: {str(error).removeprefix(f'{name}: ')}", call)
+            self.said.fail_at(f"cannot be: {str(error).removeprefix(f'{name}: ')}", call)
         return Group(terms, name, options)
 
     def _bare_term(self, name: str, node: ast.expr) -> Term:
         spec = self._spec(name, node)
         if spec.alone is None and len(spec.targets) > 1:
             wanted = " or ".join(f"{name}({target})" for target in spec.targets)
-            self._fail_at(f"needs its target: {wanted}", node)
+            self.said.fail_at(f"needs its target: {wanted}", node)
         return Term(name, spec.alone or spec.targets[0])
 
     def _term(self, name: str, call: ast.Call) -> Term:
@@ -220,13 +213,13 @@ class _Reader:
             return self._bare_term(name, call.func)
         if len(call.args) != 1 or not isinstance(call.args[0], ast.Name):
             at = call.args[1] if len(call.args) > 1 else (call.args[0] if call.args else call)
-            self._fail_at(f"should be one target, as in {name}({spec.targets[0]}); options follow by name", at)
+            self.said.fail_at(f"should be one target, as in {name}({spec.targets[0]}); options follow by name", at)
         target = call.args[0].id
         if target not in TARGETS:
-            self._fail_at(f"is not a target.{suggest(target, TARGETS)} Known: {', '.join(TARGETS)}", call.args[0])
+            self.said.fail_at(f"is not a target.{suggest(target, TARGETS)} Known: {', '.join(TARGETS)}", call.args[0])
         if target not in spec.targets:
             others = sorted(other for other, line in self.specs.items() if target in line.targets)
-            self._fail_at(f"is not for {target}. Losses for {target}: {', '.join(others)}", call.func)
+            self.said.fail_at(f"is not for {target}. Losses for {target}: {', '.join(others)}", call.func)
         known = options_of(spec.function)
         if spec.like:
             known["like"] = Option(None, str)
@@ -234,7 +227,7 @@ class _Reader:
         missing = [option for option, line in known.items() if line.default is inspect.Parameter.empty]
         for option in missing:
             if option not in dict(options):
-                self._fail_at(f"needs its option {option}, as in {name}({target}, {option}=…)", call)
+                self.said.fail_at(f"needs its option {option}, as in {name}({target}, {option}=…)", call)
         return Term(name, target, options)
 
     def _options(
@@ -244,7 +237,7 @@ class _Reader:
         for keyword in keywords:
             option, value = self._option(name, known, keyword)
             if option in read:
-                self._fail_at(f"gives {option} a second time", keyword.value)
+                self.said.fail_at(f"gives {option} a second time", keyword.value)
             read[option] = value
         return tuple(read.items())
 
@@ -252,27 +245,23 @@ class _Reader:
         if keyword.arg is None or keyword.arg not in known:
             word = keyword.arg or "**"
             listed = ", ".join(known) or "none"
-            self._fail(
-                f"is not an option of {name}.{suggest(word, known)} Its options: {listed}",
-                self._column(keyword.col_offset),
-                self._column(keyword.col_offset) + len(word),
-            )
+            self.said.fail_at_word(f"is not an option of {name}.{suggest(word, known)} Its options: {listed}", keyword)
         try:
             value = ast.literal_eval(keyword.value)
             value = tuple(value) if isinstance(value, list) else value
             hash(value)
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             if isinstance(keyword.value, ast.Name):
-                self._fail_at(
+                self.said.fail_at(
                     f"stands without quotes; write {keyword.arg}='{keyword.value.id}', and the whole loss in double "
                     "quotes where a shell would take the single ones away",
                     keyword.value,
                 )
-            self._fail_at("should be a number, a text in quotes, True, False or a list of such", keyword.value)
+            self.said.fail_at("should be a number, a text in quotes, True, False or a list of such", keyword.value)
         if keyword.arg == "like" and name in self.specs and self.specs[name].like:
             return keyword.arg, self._definition(name, value, keyword.value)
         if value is not known[keyword.arg].default and not accepts(known[keyword.arg].kind, value):
-            self._fail_at(f"should be {describe(known[keyword.arg].kind)}", keyword.value)
+            self.said.fail_at(f"should be {describe(known[keyword.arg].kind)}", keyword.value)
         return keyword.arg, value
 
     def _definition(self, name: str, value: Any, node: ast.expr) -> str:
@@ -280,31 +269,17 @@ class _Reader:
         word = PACKAGES.get(value, value) if isinstance(value, str) else value
         if word not in likes:
             near = suggest(str(value), likes)
-            self._fail_at(f"is no definition of {name} that is known.{near} Known: {', '.join(sorted(likes))}", node)
+            self.said.fail_at(
+                f"is no definition of {name} that is known.{near} Known: {', '.join(sorted(likes))}", node
+            )
         return str(word)
 
     def _spec(self, name: str, node: ast.expr) -> LossSpec:
         if name not in self.specs:
             if name in WRAPPERS:
-                self._fail_at(f"wraps a sum, as in {name}(bce(mask) + dice(mask))", node)
+                self.said.fail_at(f"wraps a sum, as in {name}(bce(mask) + dice(mask))", node)
             meant = OTHER_NAMES.get(name.lower())
             near = f" Did you mean {meant!r}?" if meant in self.specs else suggest(name, [*self.specs, *WRAPPERS])
             known = ", ".join(sorted([*self.specs, *WRAPPERS]))
-            self._fail_at(f"is not a loss.{near} Known: {known}", node)
+            self.said.fail_at(f"is not a loss.{near} Known: {known}", node)
         return self.specs[name]
-
-    def _fail_at(self, problem: str, node: ast.expr) -> NoReturn:
-        start = self._column(node.col_offset)
-        end = self._column(node.end_col_offset or node.col_offset)
-        self._fail(problem, start, max(end, start + 1))
-
-    def _column(self, offset: int) -> int:
-        return len(self.text.encode()[:offset].decode(errors="ignore"))  # ast counts bytes, a reader characters
-
-    def _fail(self, problem: str, start: int, end: int) -> NoReturn:
-        part = self.text[start:end] or "the end of the text"
-        shown = part if len(part) <= 40 else f"{part[:37]}…"
-        window = max(0, start - 60)
-        line = ("…" if window else "") + self.text[window : window + 110]
-        caret = " " * (start - window + (1 if window else 0)) + "^" * max(1, min(end - start, 50))
-        raise ExpressionError(f"In the loss expression, {shown!r} {problem.rstrip('.')}.\n    {line}\n    {caret}")
