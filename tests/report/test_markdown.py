@@ -38,3 +38,12 @@ def test_a_command_with_backticks_cannot_close_its_own_fence(study: Study) -> No
     text = render_markdown(study(1, repeat="a\n```\n# not a heading"))
     fence = next(line for line in text.splitlines() if line.endswith("sh")).removesuffix("sh")
     assert text.splitlines().count(fence) == 1
+
+
+def test_the_badge_is_not_said_twice_and_a_loss_keeps_its_name(study: Study) -> None:
+    made = study()
+    undecided = {**made.verdict, "winner": None, "summary": "Undecided: no loss is ahead."}
+    undecided["pairs"] = [{**pair, "decision": "undecided"} for pair in undecided["pairs"]]
+    assert "**Undecided.** No loss is ahead." in render_markdown(replace(made, verdict=undecided))
+    won = {**made.verdict, "summary": "bce(mask) is the better loss here."}
+    assert "**Winner.** bce" in render_markdown(replace(made, verdict=won))

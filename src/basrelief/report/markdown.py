@@ -16,6 +16,7 @@ from basrelief.report.tables import (
     order_losses,
     order_metrics,
     primary_facts,
+    summary_beside,
 )
 
 
@@ -33,7 +34,7 @@ def render_markdown(contents: StudyContents) -> str:
         Verdict, warnings, what was held fixed, the losses, their paired differences, and how to repeat the study.
     """
     _, badge = describe_outcome(contents)
-    summary = _text(str(contents.verdict.get("summary", "")))
+    summary = _text(summary_beside(badge, contents))
     parts = [f"# {_text(contents.title)}", f"**{badge}.** {summary}"]
     if contents.warnings:
         parts += ["## Read with care", _bullets(contents.warnings)]

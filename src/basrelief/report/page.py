@@ -19,6 +19,7 @@ from basrelief.report.tables import (
     order_metrics,
     primary_facts,
     shorten,
+    summary_beside,
 )
 from basrelief.report.terms import HEIGHT, WIDTH, format_terms
 
@@ -60,7 +61,7 @@ def render_study(contents: StudyContents) -> str:
     environment.filters["shorten"] = shorten
     return environment.from_string(read_part("template.html.j2")).render(
         contents=contents,
-        summary=str(contents.verdict.get("summary", "")),
+        summary=summary_beside(badge, contents),
         outcome=kind,
         badge=badge,
         primary=primary,

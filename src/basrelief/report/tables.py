@@ -229,6 +229,13 @@ def format_pairs(contents: StudyContents) -> Forest | None:
     )
 
 
+def summary_beside(badge: str, contents: StudyContents) -> str:
+    """Return the verdict's sentence, without the word that the badge beside it says already."""
+    summary = str(contents.verdict.get("summary", ""))
+    words = summary.removeprefix(f"{badge}: ")
+    return summary if words == summary else words[:1].upper() + words[1:]
+
+
 def describe_outcome(contents: StudyContents) -> tuple[str, str]:
     """Return the badge's kind (winner, equal, undecided, single) and its words."""
     pairs = contents.verdict.get("pairs") or ()
