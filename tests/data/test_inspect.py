@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from basrelief.batch import Sample
+from basrelief.data import open_source
 from basrelief.data.folder import read_folder
 from basrelief.data.inspect import inspect_source
 from basrelief.data.source import DataOptions, Entry, Source
 from basrelief.errors import DataError, UsageError
+from support import write_folder
 
 
 def save(path, array):
@@ -230,3 +233,13 @@ def test_frames_of_a_film_leak_until_blocks_are_kept_together(tmp_path):
     blocks = inspect_source(source, options=DataOptions(group_blocks=4))
     assert blocks.leaks["test"]["similar"] < 5
     json.dumps(blocks.to_dict(), allow_nan=False)
+
+
+def test_an_animation_among_the_images_is_pointed_out(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "data", 4)
+    frames = [Image.new("RGB", (32, 24), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(folder / "images" / "02.gif", save_all=True, append_images=frames[1:])
+    (folder / "images" / "02.png").unlink()
+    faults = [str(fault) for fault in inspect_source(open_source(str(folder))).faults]
+    assert [fault for fault in faults if "02.gif: holds 3 pictures" in fault and "first one" in fault]
+    assert not any("01.png" in fault for fault in faults)

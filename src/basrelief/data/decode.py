@@ -35,6 +35,8 @@ TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 NETPBM_SUFFIXES = frozenset({".pbm", ".pgm", ".ppm", ".pnm"})
 IMAGE_SUFFIXES = LOSSY_SUFFIXES | TIFF_SUFFIXES | NETPBM_SUFFIXES | {".png", ".bmp", ".dib", ".gif", ".tga", ".jp2"}
 
+STACK_SUFFIXES = TIFF_SUFFIXES | {".gif", ".webp", ".apng"}
+
 GREY_TOLERANCE = 24  # channels of a lossy file this near to each other are one grey channel with noise
 
 
@@ -233,6 +235,18 @@ def highest_in_16_bits(path: File) -> int | None:
             with Image.open(open_file(path)) as picture:
                 array = np.asarray(picture) if picture.mode.startswith("I") else None
         return int(array.max()) if array is not None and array.dtype == np.uint16 else None
+
+
+def frames_of(path: File) -> int:
+    """Return the number of pictures in a file of a type that may hold several; 1 for the others."""
+    if path.suffix.lower() not in STACK_SUFFIXES:
+        return 1
+    with decoding(path, "an image"):
+        try:
+            with Image.open(open_file(path)) as picture:
+                return int(getattr(picture, "n_frames", 1))
+        except UnidentifiedImageError:  # a kind of TIFF that Pillow does not know
+            return 1
 
 
 def is_lossy(path: File) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from basrelief.batch import Sample
-from basrelief.data.decode import FileError, highest_in_16_bits, read_depth
+from basrelief.data.decode import FileError, frames_of, highest_in_16_bits, read_depth
 from basrelief.data.histogram import Tally, tally
 from basrelief.data.near import perceptual_hash
 from basrelief.data.pixels import PixelSums, measure
@@ -116,9 +116,13 @@ def _faults_of(entry: Entry, sample: Sample) -> Iterator[Fault]:
             read = "it is read as 8-bit data" if highest < 256 else "the image is nearly black"
             problem = f"is a 16-bit file whose highest value is {highest}; up to 65535 was expected, so {read}"
             yield Fault(str(image), problem, "Save it with 8 bits, or with values over the full 16", fatal=False)
+    for plane, file in entry.planes.items():
+        if (frames := frames_of(file)) > 1:
+            problem = f"holds {frames} pictures, as an animation or a stack; the first one is taken as the {plane}"
+            yield Fault(str(file), problem, "Save each picture that is meant as a file of its own", fatal=False)
     if sample.mask_valid is not None and not sample.mask_valid.any():
-        file = str(entry.planes.get("mask", entry.id))
-        yield Fault(file, "is unknown everywhere", "Mend it, or remove it", fatal=False)
+        mask = str(entry.planes.get("mask", entry.id))
+        yield Fault(mask, "is unknown everywhere", "Mend it, or remove it", fatal=False)
     depth = entry.planes.get("depth")
     if sample.depth is not None:
         if depth is not None and _may_hold_nan(depth) and np.isnan(sample.depth).any():
