@@ -169,7 +169,7 @@ def test_stopped_by_hand_says_how_to_go_on(tmp_path: Path, number: signal.Signal
                 break
         said, printed = process.stderr.read(), process.stdout.read()
     assert process.returncode == 1
-    assert "the same command goes on from there" in said
+    assert "The same command goes on from whatever was finished" in said
     assert "Traceback" not in said
     assert "error" in json.loads(printed)
 

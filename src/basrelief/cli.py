@@ -279,7 +279,7 @@ def main() -> None:
             typer.echo(json.dumps({"error": "wrong usage; standard error says what is wrong"}))
         raise
     except _Stopped:
-        _end("Stopped. What was finished is kept; the same command goes on from there.", 1)
+        _end("Stopped. The same command goes on from whatever was finished.", 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
