@@ -62,9 +62,9 @@ def write_previews(folder: Path, model: nn.Module, loader: Loader, activations: 
     if not len(loader.rows):
         return
     places = np.unique(np.linspace(0, len(loader.rows) - 1, min(PREVIEWS, len(loader.rows))).astype(int))
-    loader.rows = loader.rows[places]
-    preds = predict_rows(model, loader, activations)
-    arrays: dict[str, np.ndarray] = {"rows": loader.rows}
+    some = loader.serving(loader.rows[places])
+    preds = predict_rows(model, some, activations)
+    arrays: dict[str, np.ndarray] = {"rows": some.rows}
     if "mask" in preds:
         arrays["mask"] = np.rint(preds["mask"].clip(0, 1) * 255).astype(np.uint8)
     if "depth" in preds:
