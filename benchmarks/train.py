@@ -30,7 +30,9 @@ from basrelief.data.splits import Split, split_store
 from basrelief.data.store import Store
 from basrelief.engine.evaluate import forward
 from basrelief.engine.machine import choose_machine, device_name
-from basrelief.engine.train import RunPlan, Silent, build_model, train_run
+from basrelief.engine.run_plan import RunPlan, build_model
+from basrelief.engine.train import train_run
+from basrelief.engine.watcher import Silent
 from basrelief.losses.expression import parse_loss
 
 LOSSES = {"masknet": "bce(mask) + dice(mask)", "resunet": "2*rmse(depth) + bce(mask) + 2*dice(mask)"}

@@ -5,7 +5,7 @@ import ast
 import pytest
 
 from basrelief.errors import UsageError
-from basrelief.language import LONGEST, UserText
+from basrelief.language import LONGEST, UserText, read_call
 
 
 def text(words: str) -> UserText:
@@ -45,3 +45,33 @@ def test_what_cannot_be_read_is_shown_with_an_example(words: str, told: str) -> 
 
 def test_a_hash_in_quotes_belongs_to_the_text() -> None:
     assert isinstance(text("a('#')").parse(), ast.Call)
+
+
+def test_a_call_is_split_into_its_name_and_its_options() -> None:
+    assert read_call("smp/unet:resnet18(depth=4, weights='x')", "network") == (
+        "smp/unet:resnet18",
+        {"depth": 4, "weights": "x"},
+    )
+    assert read_call(" one-cycle ( rise = 0.3 ) ", "schedule") == ("one-cycle", {"rise": 0.3})
+    assert read_call("munet", "network") == ("munet", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "problem"),
+    [
+        ("one-cycle(0.3)", "0.3", "stands without its option's name"),
+        ("one-cycle(rise", "(", "is never closed"),
+        ("a(x=os.name)", "os.name", "is no plain value"),
+        ("a(**x)", "**", "cannot be read here"),
+        ("(x=1)", "(", "has no name"),
+        ("a(x=1)(y=2)", "(x=1)(y=2)", "cannot be read here"),
+        ("a(x=1, x=2)", "x", "is given twice"),
+    ],
+)
+def test_a_call_that_cannot_be_read_is_shown_with_a_caret(text: str, part: str, problem: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_call(text, "thing")
+    message, line, caret = str(caught.value).split("\n")
+    assert f"{part!r} {problem}" in message
+    assert line.strip() == text
+    assert line[caret.index("^") :].startswith(part[:1])

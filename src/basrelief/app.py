@@ -17,7 +17,7 @@ from basrelief.data.store import READING, detect_store
 from basrelief.engine.own_size import score_source
 from basrelief.engine.predict import Predictor, load_run
 from basrelief.engine.predict_files import predict_files
-from basrelief.engine.train import Silent
+from basrelief.engine.watcher import Silent
 from basrelief.errors import DataError, OutputError, UsageError, unknown_name
 from basrelief.files import only_writer, read_json, write_atomic, write_text
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from basrelief.errors import UsageError
 
@@ -24,10 +24,15 @@ class UserText:
         A sentence that shows how it is written.
     error
         The exception to raise.
+    shown
+        What messages show in its place, character by character; None: the text itself.
     """
 
-    def __init__(self, text: str, name: str, language: str, example: str, error: type[UsageError]) -> None:
+    def __init__(
+        self, text: str, name: str, language: str, example: str, error: type[UsageError], shown: str | None = None
+    ) -> None:
         self.text = " ".join(text.split())  # one line, so that a caret can stand below it
+        self.shown = shown or self.text
         self.name, self.language, self.example, self.error = name, language, example, error
 
     def parse(self) -> ast.expr:
@@ -70,10 +75,49 @@ class UserText:
 
     def fail(self, problem: str, start: int, end: int) -> NoReturn:
         """Raise, pointing at the characters from ``start`` to ``end``."""
-        part = self.text[start:end] or "the end of the text"
+        part = self.shown[start:end] or "the end of the text"
         shown = part if len(part) <= 40 else f"{part[:37]}…"
         window = max(0, start - 60)
-        line = ("…" if window else "") + self.text[window : window + 110]
+        line = ("…" if window else "") + self.shown[window : window + 110]
         caret = " " * (start - window + (1 if window else 0)) + "^" * max(1, min(end - start, 50))
         mark = "" if problem.endswith("?") else "."
         raise self.error(f"In the {self.language}, {shown!r} {problem.rstrip('.')}{mark}\n    {line}\n    {caret}")
+
+
+def read_call(text: str, what: str) -> tuple[str, dict[str, Any]]:
+    """Split ``"name(option=value, other=2)"`` into name and options; a name alone has none.
+
+    The name may hold what no Python name may, as in ``"smp/unet:resnet18"`` or ``"one-cycle(rise=0.3)"``. Values are
+    numbers, quoted texts, True, False or None; nothing is evaluated. ``what`` is the thing's kind, for messages.
+
+    Raises
+    ------
+    UsageError
+        Showing the text with a caret below what cannot be read.
+    """
+    example = f"A {what} is written name or name(option=value)"
+    user = UserText(text, what, what, example, UsageError)
+    name, opening, rest = (part.strip() for part in user.text.partition("("))
+    if not opening:
+        return name, {}
+    # A stand-in of equal length, so that carets stand where the user's own text is wrong.
+    shift = user.text.index("(")
+    call = UserText("f" * shift + "(" + rest, what, what, example, UsageError, user.text)
+    if not name:
+        user.fail(f"has no name. {example}", 0, 1)
+    tree = call.parse()
+    if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
+        call.fail(f"cannot be read here. {example}", shift, len(user.text))
+    if tree.args:
+        call.fail_at(f"stands without its option's name. {example}", tree.args[0])
+    options: dict[str, Any] = {}
+    for keyword in tree.keywords:
+        if keyword.arg is None:
+            call.fail_at_word(f"cannot be read here. {example}", keyword)
+        if keyword.arg in options:
+            call.fail_at_word("is given twice", keyword)
+        try:
+            options[keyword.arg] = ast.literal_eval(keyword.value)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            call.fail_at("is no plain value: write a number, a quoted text, True, False or None", keyword.value)
+    return name, options

@@ -98,9 +98,9 @@ def test_a_head_that_a_network_lacks_is_refused(name: str) -> None:
         ("masknet(drop=0.1)", "Did you mean 'dropout'?"),
         ("masknet(dropout='a')", "must be a number"),
         ("masknet(dropout=1.5)", "below 1"),
-        ("masknet(0.1)", "without its name"),
-        ("masknet(", "cannot be read"),
-        ("masknet(dropout=__import__('os'))", "cannot be read"),
+        ("masknet(0.1)", "without its option's name"),
+        ("masknet(", "never closed"),
+        ("masknet(dropout=__import__('os'))", "no plain value"),
         ("resunet(x=1)", "Its options: none"),
     ],
 )

@@ -19,7 +19,10 @@ from basrelief.data.store import Store
 from basrelief.engine.checkpoint import load_checkpoint
 from basrelief.engine.evaluate import forward
 from basrelief.engine.machine import choose_machine
-from basrelief.engine.train import RunPlan, Silent, build_model, learning_rate, train_run
+from basrelief.engine.optimize import learning_rate
+from basrelief.engine.run_plan import RunPlan, build_model
+from basrelief.engine.train import train_run
+from basrelief.engine.watcher import Silent
 from basrelief.errors import DeviceError, OutputError, TrainingError, UsageError
 
 

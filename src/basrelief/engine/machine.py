@@ -31,13 +31,19 @@ class Machine:
     channels_last
         Memory format of images and weights.
     threads
-        Torch's threads on a CPU.
+        Torch's threads on a CPU, in each process.
+    compile
+        Whether the network runs through ``torch.compile``.
+    processes
+        How many processes share each batch.
     """
 
     device: str
     precision: str
     channels_last: bool
     threads: int
+    compile: bool = False
+    processes: int = 1
 
     def accelerator(self) -> Accelerator:
         """Return accelerate's object for this machine; earlier ones in this process lose their validity."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from basrelief.augment import parse_augment
-from basrelief.config import TrainSettings
 from basrelief.data.loader import Loader
 from basrelief.data.splits import Split
 from basrelief.data.store import Store
@@ -27,102 +24,20 @@ from basrelief.engine.checkpoint import (
     weights_hash,
 )
 from basrelief.engine.evaluate import evaluate, forward
-from basrelief.engine.machine import Machine, versions
+from basrelief.engine.machine import versions
+from basrelief.engine.optimize import build_optimizer, learning_rate
 from basrelief.engine.run_files import previous_run, tensorboard, write_history, write_previews, write_scores
+from basrelief.engine.run_plan import RunPlan, build_model, start_from
+from basrelief.engine.watcher import Silent, Watcher
 from basrelief.errors import DataError, TrainingError
 from basrelief.files import write_json
 from basrelief.losses.expression import parse_loss
 from basrelief.losses.loss import Loss, LossValue
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of, count_images, main_metrics, metric_spec, summarise
-from basrelief.models import create_model
 from basrelief.seeding import stream_seed
 
 CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where each look waits for the device
 SHARES_PER_EPOCH = 4  # batches of an epoch whose gradients are taken apart by term, for the record
-
-
-class Watcher(Protocol):
-    """What wants to know how a training goes: a progress bar, or nothing."""
-
-    def begin(self, title: str, metric: str, steps: int, done: int) -> None:
-        """Training starts, with ``done`` of ``steps`` behind it; ``metric`` chooses its checkpoint."""
-
-    def step(self, done: int, loss: float) -> None:
-        """``done`` steps are behind; ``loss`` is that of the last one. Called at every step, or every few on a GPU."""
-
-    def epoch(self, record: Mapping[str, Any]) -> None:
-        """An epoch ended; ``record`` is its line of the history."""
-
-
-class Silent:
-    """A watcher that does nothing."""
-
-    def begin(self, title: str, metric: str, steps: int, done: int) -> None:
-        """Do nothing."""
-
-    def step(self, done: int, loss: float) -> None:
-        """Do nothing."""
-
-    def epoch(self, record: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """Everything that one training depends on; two runs with equal plans on one CPU give equal bits.
-
-    Attributes
-    ----------
-    settings
-        With nothing left open: network, resolution, epochs and metric are filled in.
-    loss
-        A loss expression.
-    seed
-        For initial weights, batch order and dropout.
-    heads
-        The targets the network gives; a loss may train only some of them.
-    background
-        Whether the network takes backgrounds.
-    machine
-        Where it computes.
-    split
-        The split's fingerprint; the rows are handed over apart.
-    """
-
-    settings: TrainSettings
-    loss: str
-    seed: int
-    heads: tuple[str, ...]
-    background: bool
-    machine: Machine
-    split: str = ""
-
-    def document(self, store: Store) -> dict[str, Any]:
-        """Return the plan as JSON, with the data it is for."""
-        facts = store.facts
-        return {
-            "settings": self.settings.model_dump(mode="json", exclude={"seed"}),
-            "loss": self.loss,
-            "seed": self.seed,
-            "heads": list(self.heads),
-            "background": self.background,
-            "machine": dataclasses.asdict(self.machine),
-            "split": self.split,
-            "data": {"location": facts.location, "format": facts.format, "fingerprint": facts.fingerprint},
-        }
-
-
-def build_model(plan: RunPlan, store: Store) -> nn.Module:
-    """Return the network with the seed's initial weights, whatever the state of torch's own generator."""
-    assert plan.settings.network is not None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed(plan.seed, "weights"))
-        return create_model(
-            plan.settings.network,
-            mask_classes=len(store.facts.classes) if "mask" in plan.heads else 0,
-            depth="depth" in plan.heads,
-            background=plan.background,
-        )
 
 
 def train_run(
@@ -160,7 +75,7 @@ def train_run(
     if settings.weights != "none":
         start_from(model, settings.weights)
     model = model.to(memory_format=torch.channels_last) if machine.channels_last else model
-    optimizer = _optimizer(model, loss, settings)
+    optimizer = build_optimizer(model, loss, settings)
     model, optimizer = accelerator.prepare(model, optimizer)
     bare = accelerator.unwrap_model(model)
 
@@ -280,28 +195,6 @@ def train_run(
     return finished
 
 
-def learning_rate(schedule: str, lr: float, step: int, steps: int) -> float:
-    """Return the rate of a step (from 0) of ``steps``.
-
-    "step" divides by ten after each third. "one-cycle" rises from lr/25 over the first 30 % and falls to lr/10,000,
-    both along a cosine (L. N. Smith and N. Topin, "Super-convergence", 2019).
-    """
-    if schedule == "step":
-        return float(lr * 0.1 ** (3 * step // steps))
-    if schedule == "one-cycle":
-        rise = max(1, round(0.3 * steps))
-        low, share = (lr / 25, step / rise) if step < rise else (lr / 10_000, 1 - (step - rise) / max(1, steps - rise))
-        return low + (lr - low) * (1 - math.cos(math.pi * share)) / 2
-    return lr
-
-
-def start_from(model: nn.Module, weights: str) -> None:
-    """Load the weights of an earlier run (its directory) or checkpoint file into ``model``."""
-    path = Path(weights)
-    path = path / "best.safetensors" if path.is_dir() else path
-    restore_model(model, load_checkpoint(path).model, path)
-
-
 class _RunningTerms:
     """Adds up the terms of an epoch and their weights on the device, and looks at them only when asked."""
 
@@ -358,18 +251,6 @@ def _not_finite(loss: Loss, step: int, terms: Mapping[str, float]) -> TrainingEr
         f"It broke in {' and '.join(bad) or 'the sum'}. Try a learning rate ten times smaller (--lr), a smaller weight "
         "for that term, or --precision fp32; basrelief inspect shows whether the data holds odd values."
     )
-
-
-def _optimizer(model: nn.Module, loss: Loss, settings: TrainSettings) -> torch.optim.Optimizer:
-    groups: list[dict[str, Any]] = [{"params": [p for p in model.parameters() if p.requires_grad]}]
-    learned = list(loss.parameters())
-    if learned:
-        groups.append({"params": learned, "weight_decay": 0.0})  # decay would pull learned weights back to 1
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups, settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
-        )
-    return torch.optim.AdamW(groups, settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
 def _resume(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from typing import Any, NamedTuple
 
 from basrelief.errors import UsageError, suggest, unknown_name
+from basrelief.language import read_call
 from basrelief.models.masknet import MaskNet
 from basrelief.models.munet import MUNet
 from basrelief.models.network import Heads, Network
@@ -68,21 +68,9 @@ def create_model(name: str, *, mask_classes: int = 1, depth: bool = False, backg
 
 def parse_model(name: str) -> tuple[str, dict[str, Any]]:
     """Split ``"masknet(dropout=0.1)"`` into the table's name and its options, each checked to exist."""
-    base, opening, _ = (part.strip() for part in name.strip().partition("("))
+    base, options = read_call(name, "network")
     if base not in MODELS:
         raise unknown_name("network", base, MODELS)
-    if not opening:
-        return base, {}
-    example = f"write options as in {base}(name=value)"
-    try:
-        call = ast.parse(name.strip(), mode="eval").body
-        if not isinstance(call, ast.Call):
-            raise ValueError("no call")
-        options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise UsageError(f"The network {name!r} cannot be read: {example}.") from None
-    if call.args:
-        raise UsageError(f"The network {name!r} has an option without its name: {example}.")
     known = list(inspect.signature(MODELS[base].network).parameters.values())[2:]
     for option, value in options.items():
         default = next((p.default for p in known if p.name == option), None)

@@ -20,7 +20,8 @@ from basrelief.data.source import SPLITS, DataOptions, Source
 from basrelief.data.splits import Split, split_folds, split_store, spread_out
 from basrelief.data.store import FACTS, Store, open_store
 from basrelief.engine.machine import Machine, versions
-from basrelief.engine.train import RunPlan, Watcher, build_model, start_from
+from basrelief.engine.run_plan import RunPlan, build_model, start_from
+from basrelief.engine.watcher import Watcher
 from basrelief.errors import DataError, OutputError, UsageError
 from basrelief.files import read_json, write_atomic, write_json
 from basrelief.studies.plan import StudyPlan, Trial, named_losses, plan_run, plan_study
