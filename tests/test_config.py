@@ -18,7 +18,7 @@ DATA = {"data": {"location": "here"}}
         (TrainSettings, {"momentum": 1.0}, "--momentum 1.0: expected less than 1."),
         (TrainSettings, {"lr": 0.0}, "--lr 0.0: expected more than 0."),
         (TrainSettings, {"epochs": "many"}, "--epochs 'many': expected a valid integer."),
-        (TrainSettings, {"optimizer": "adam"}, "--optimizer 'adam': expected 'adamw' or 'sgd'."),
+        (TrainSettings, {"optimizer": "adamx"}, "--optimizer 'adamx': expected 'adamw', 'adam' or 'sgd'."),
         (
             DataSettings,
             {"location": "here", "depth_scale": float("inf")},

@@ -10,20 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
-from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings, checked
+from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings, WatchSettings, checked
 from basrelief.data import INSTANCE_FORMATS, find_format, open_source
 from basrelief.data.store import READING, detect_store
+from basrelief.engine import processes
 from basrelief.engine.own_size import score_source
 from basrelief.engine.predict import Predictor, load_run
 from basrelief.engine.predict_files import predict_files
 from basrelief.engine.watcher import Silent
 from basrelief.errors import DataError, OutputError, UsageError, unknown_name
 from basrelief.files import only_writer, read_json, write_atomic, write_text
+from basrelief.launch import launch
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
 from basrelief.studies.find import find_run
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import StudyWatcher, canonical, reopen
+from basrelief.studies.prepare import StudyWatcher, asked_for, canonical, reopen
 from basrelief.studies.results import collect
 from basrelief.studies.run import run_study, run_training
 from basrelief.studies.verdict import write_results
@@ -52,14 +55,17 @@ class Quiet(Silent):
 
 def settings_from(options: Mapping[str, Any], kind: type[StudySettings] | type[RunSettings]) -> Any:
     """Sort flat options (as on the command line, without dashes) into checked settings; None means not given."""
-    known = {*DataSettings.model_fields, *TrainSettings.model_fields, *kind.model_fields} - {"data", "train"}
+    parts: dict[str, type[BaseModel]] = {"data": DataSettings, "train": TrainSettings, "watch": WatchSettings}
+    known = {*kind.model_fields, *(name for part in parts.values() for name in part.model_fields)} - set(parts)
     for name in options:
         if name not in known:
             raise unknown_name("option", name, known)
     given = {name: value for name, value in options.items() if value is not None}
-    data = {name: given.pop(name) for name in list(given) if name in DataSettings.model_fields}
-    train = {name: given.pop(name) for name in list(given) if name in TrainSettings.model_fields}
-    return checked(kind, {"data": checked(DataSettings, data), "train": checked(TrainSettings, train), **given})
+    sorted_in: dict[str, Any] = {
+        part: checked(settings, {name: given.pop(name) for name in list(given) if name in settings.model_fields})
+        for part, settings in parts.items()
+    }
+    return checked(kind, {**sorted_in, **given})
 
 
 def study(
@@ -85,8 +91,13 @@ def study(
     dict
         The document of ``verdict.json``, with ``"out"``, the directory, added.
     """
+    if processes.started_as_one_of() > 1:
+        raise UsageError(
+            "basrelief study trains each network in one process; start it without torchrun or accelerate launch. To "
+            "train one network in several processes, use basrelief train."
+        )
     settings = canonical(settings_from({"location": str(data), **options}, StudySettings))
-    folder = _out(out, settings.data.location, settings.model_dump(mode="json"))
+    folder = _out(out, settings.data.location, asked_for(settings))
     with _latest(folder):
         run_study(folder, settings, watcher or Quiet())
     return report(folder)
@@ -97,13 +108,30 @@ def train(
 ) -> dict[str, Any]:
     """Train one network, and return the document of its ``run.json`` with ``"run"``, the directory, added.
 
-    Parameters as for ``study``, with one ``loss`` in place of ``losses``.
+    Parameters as for ``study``, with one ``loss`` in place of ``losses``. ``processes=2`` starts so many processes
+    that train the network together (and show its progress themselves); where a launcher such as ``torchrun`` has
+    started this one among others, it joins them.
     """
+    started = processes.started_as_one_of()
+    if started > 1:
+        options["processes"] = started
     settings = canonical(settings_from({"location": str(data), **options}, RunSettings))
-    folder = _out(out, settings.data.location, settings.model_dump(mode="json"))
-    with _latest(folder):
-        run = run_training(folder, settings, watcher or Quiet())
+    if settings.processes > 1 and started == 1:
+        folder = _out(out, settings.data.location, asked_for(settings))
+        with _latest(folder):
+            return launch(settings.data.location, str(folder), _plain(options), settings.processes)
+    with processes.joined(settings.train.device):
+        if not processes.is_first():  # the first says where
+            return run_training(Path(), settings, Quiet())
+        folder = _out(out, settings.data.location, asked_for(settings))
+        with _latest(folder):
+            run = run_training(folder, settings, watcher or Quiet())
     return {"run": str(folder), **run}
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as JSON can say them: paths as texts."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
 
 
 def report(folder: str | Path, *, to: str = "html") -> dict[str, Any]:

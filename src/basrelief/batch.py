@@ -88,5 +88,12 @@ class Batch(Mapping[str, "torch.Tensor"]):
         """Number of samples, N."""
         return int(self.image.shape[0])
 
+    def parts(self, count: int) -> list[Batch]:
+        """Return the batch cut into so many, which differ in size by at most one; fewer where it is smaller."""
+        if count == 1:
+            return [self]
+        pieces = {name: plane.tensor_split(min(count, self.size)) for name, plane in self.items()}
+        return [Batch(**{name: piece[i] for name, piece in pieces.items()}) for i in range(min(count, self.size))]
+
 
 _PLANES = tuple(field.name for field in fields(Batch))

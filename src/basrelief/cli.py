@@ -5,6 +5,7 @@ Only light modules are imported here; what needs torch is imported inside the co
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -22,6 +23,7 @@ from basrelief.cli_options import (
     DATA_OPTIONS,
     SPLIT_OPTIONS,
     TRAIN_OPTIONS,
+    WATCH_OPTIONS,
     Data,
     Device,
     Json,
@@ -44,7 +46,7 @@ app = typer.Typer(
 
 
 @app.command()
-@with_options(DATA_OPTIONS, SPLIT_OPTIONS, TRAIN_OPTIONS)
+@with_options(DATA_OPTIONS, SPLIT_OPTIONS, TRAIN_OPTIONS, WATCH_OPTIONS)
 def study(
     data: Data,
     loss: Annotated[
@@ -86,11 +88,14 @@ def study(
 
 
 @app.command()
-@with_options(DATA_OPTIONS, SPLIT_OPTIONS, TRAIN_OPTIONS)
+@with_options(DATA_OPTIONS, SPLIT_OPTIONS, TRAIN_OPTIONS, WATCH_OPTIONS)
 def train(
     data: Data,
     loss: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Such as 'bce(mask) + 2*dice(mask)'.  [default: chosen]")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes that share each batch, one for each GPU.  [default: 1]")
     ] = None,
     out: Out = None,
     device: Device = None,
@@ -101,9 +106,11 @@ def train(
     from basrelief import app as functions
     from basrelief.terminal import StudyProgress
 
-    with StudyProgress() as watcher:
-        run = functions.train(data, out=out, watcher=watcher, loss=loss, device=device, **options)
-    give(run, as_json, _say_run)
+    others = os.environ.get("RANK", "0") != "0"  # started by a launcher; the first process alone talks to the user
+    with contextlib.nullcontext() if others or (processes or 1) > 1 else StudyProgress() as watcher:
+        run = functions.train(data, out=out, watcher=watcher, loss=loss, device=device, processes=processes, **options)
+    if not others:
+        give(run, as_json, _say_run)
 
 
 @app.command()

@@ -49,20 +49,43 @@ SPLIT_OPTIONS: dict[str, tuple[Any, str]] = {
 }
 TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "network": (str, "A network, with options in call form, such as 'masknet(dropout=0.1)'.  [default: chosen]"),
-    "resolution": (str, "N or HEIGHTxWIDTH in pixels, such as 48x64.  [default: chosen]"),
+    "resolution": (
+        str,
+        "N or HEIGHTxWIDTH in pixels, or stages with a batch size and epochs each: 64:512x3,112:128x3.  "
+        "[default: chosen]",
+    ),
     "epochs": (int, "Passes over the training images.  [default: chosen]"),
     "batch_size": (int, "Images a step.  [default: 16]"),
-    "optimizer": (str, "adamw or sgd.  [default: adamw]"),
+    "accumulate": (int, "Compute each batch in N parts, which takes less memory.  [default: 1]"),
+    "optimizer": (str, "adamw, adam or sgd.  [default: adamw]"),
     "lr": (float, "Learning rate.  [default: 0.001]"),
     "momentum": (float, "SGD's momentum.  [default: 0.9]"),
-    "weight_decay": (float, "Weight decay.  [default: 0]"),
-    "schedule": (str, "Of the learning rate: constant, step or one-cycle.  [default: constant]"),
+    "weight_decay": (float, "Weight decay; biases and normalisations are spared.  [default: 0]"),
+    "decay_all": (bool, "Whether weight decay takes biases and normalisations as well.  [default: no]"),
+    "schedule": (
+        str,
+        "Of the learning rate: constant, step, plateau, one-cycle or cosine, with options as in 'cosine(warmup=0.1)'.  "
+        "[default: constant]",
+    ),
+    "clip": (float, "Largest norm of the gradient.  [default: as it is]"),
+    "ema": (float, "Judge and keep a running average of the weights with this decay, such as 0.99.  [default: none]"),
+    "patience": (int, "Stop after N epochs without a better score.  [default: never]"),
+    "freeze": (str, "Parts of the network that stay as they are, such as encoder,norms."),
     "metric": (str, "What chooses checkpoints and decides.  [default: mask/iou, without masks depth/rmse]"),
     "augment": (str, "Of training batches, such as 'flip + rotate(degrees=10)' (basrelief list augmentations)."),
     "activation": (str, "Activation of a head, such as mask=identity.  [default: sigmoid]"),
     "weights": (str, "none, or a run or checkpoint to start from.  [default: none]"),
     "precision": (str, "auto, fp32, bf16 or fp16.  [default: auto]"),
     "seed": (int, "The seed; a study's first, the others follow.  [default: 0]"),
+}
+WATCH_OPTIONS: dict[str, tuple[Any, str]] = {
+    "checkpoint_every": (float, "Seconds between checkpoints, which is what a power cut may cost.  [default: 60]"),
+    "log_every": (int, "Steps that a point of the curves averages.  [default: 50]"),
+    "tracker": (
+        str,
+        "Who draws the curves: tensorboard, other names that accelerate knows, none.  [default: tensorboard]",
+    ),
+    "workers": (int, "Threads that gather batches in advance.  [default: chosen]"),
 }
 FOLDERS = ("depths",)  # options that are paths of folders; other paths are files
 

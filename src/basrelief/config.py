@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from basrelief.data.mask_values import parse_mask_map
 from basrelief.data.source import DataOptions
@@ -69,6 +69,29 @@ def _read_split(value: Any) -> Any:
     return os.path.abspath(value) if isinstance(value, str | Path) and os.path.isfile(value) else value  # noqa: PTH100, PTH113
 
 
+def _read_stages(value: Any) -> Any:
+    """Read "64:512x3,112:128x3": resolution, batch size and epochs of each stage."""
+    if not isinstance(value, str):
+        return value
+    stages = []
+    for part in value.split(","):
+        resolution, _, rest = part.strip().partition(":")
+        batch_size, _, epochs = rest.partition("x")
+        if not all(number.strip().isdigit() for number in (batch_size, epochs)):
+            raise UsageError(
+                f"--resolution {value!r}: expected stages RESOLUTION:BATCHxEPOCHS with commas between, such as "
+                "64:512x3,112:128x3."
+            )
+        size = checked(_Size, {"resolution": resolution.strip()}).resolution
+        stages.append({"resolution": size, "batch_size": int(batch_size), "epochs": int(epochs)})
+    return stages
+
+
+def _read_freeze(value: Any) -> Any:
+    """Read "encoder,norms"."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 Resolution = Annotated[tuple[Side, Side], BeforeValidator(_read_resolution)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_read_numbers)]
 MaskMap = Annotated[dict[int, str], BeforeValidator(lambda v: parse_mask_map(v) if isinstance(v, str) else v)]
@@ -111,6 +134,18 @@ class DataSettings(_Settings):
         return DataOptions(**{name: getattr(self, name) for name in names}, resolution=resolution, seed=seed)
 
 
+class _Size(_Settings):
+    resolution: Resolution
+
+
+class Stage(_Settings):
+    """A part of a training at one resolution: (height, width), images a step, passes over the training samples."""
+
+    resolution: Resolution
+    batch_size: Positive
+    epochs: Positive
+
+
 class TrainSettings(_Settings):
     """How a network is trained.
 
@@ -119,16 +154,29 @@ class TrainSettings(_Settings):
     network
         A name of ``MODELS`` with options; None: chosen from the data.
     resolution
-        (height, width) in pixels; None: chosen from the data.
+        (height, width) in pixels; None: chosen from the data. Given as ``"64:512x3,112:128x3"`` it sets ``stages``, and
+        is that of the last one.
+    stages
+        One after another, each with its resolution, batch size and epochs; empty: a single one of the settings below.
     epochs
         Passes over the training samples; None: chosen from their number.
     batch_size
-        Samples a step.
-    optimizer, lr, momentum, weight_decay
-        AdamW or SGD; ``momentum`` is SGD's. Weight decay is off unless asked for.
+        Samples a step, whatever ``accumulate`` and the number of processes.
+    accumulate
+        Each step's batch is computed in so many parts, one after another, which takes less memory.
+    optimizer, lr, momentum, weight_decay, decay_all
+        AdamW, Adam or SGD; ``momentum`` is SGD's. Weight decay is off unless asked for, and leaves biases and
+        normalisations alone unless ``decay_all``.
     schedule
-        Of the learning rate: constant, "step" (a tenth after each third of the epochs) or "one-cycle" (up and down
-        again, ``lr`` at its top).
+        Of the learning rate: a name of ``SCHEDULES`` with options in call form.
+    clip
+        Largest norm of the gradient; None: as it is.
+    ema
+        Decay of a running average of the weights, which then is what is judged and kept; None: none.
+    patience
+        Stop after so many epochs without a better score; None: never.
+    freeze
+        Parts of the network that stay as they are: "encoder", "norms", or names of its own parts.
     metric
         Chooses the checkpoint and decides the study; None: ``mask/iou`` where there are masks, else ``depth/rmse``.
     activation
@@ -145,13 +193,20 @@ class TrainSettings(_Settings):
 
     network: str | None = None
     resolution: Resolution | None = None
+    stages: tuple[Stage, ...] = ()
     epochs: Positive | None = None
     batch_size: Positive = 16
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    accumulate: Positive = 1
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    schedule: Literal["constant", "step", "one-cycle"] = "constant"
+    decay_all: bool = False
+    schedule: str = "constant"
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    patience: Positive | None = None
+    freeze: Annotated[tuple[str, ...], BeforeValidator(_read_freeze)] = ()
     metric: str | None = None
     activation: Activations = {}
     augment: str = "none"
@@ -160,13 +215,59 @@ class TrainSettings(_Settings):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sort_stages(cls, values: dict[str, Any]) -> dict[str, Any]:
+        asked = values.get("resolution")
+        if not isinstance(asked, str) or ":" not in asked:
+            return values
+        stages = _read_stages(asked)
+        given = {name for name in ("epochs", "batch_size") if values.get(name) is not None}
+        if given:
+            option = "--" + given.pop().replace("_", "-")
+            raise UsageError(f"--resolution {asked} says it for each stage already; leave {option} out.")
+        last = stages[-1]
+        epochs = sum(stage["epochs"] for stage in stages)
+        return {**values, "stages": stages, **last, "epochs": epochs}
+
+    def course(self) -> tuple[Stage, ...]:
+        """Return the stages; resolution and epochs must have been chosen."""
+        if self.stages:
+            return self.stages
+        assert self.resolution is not None
+        assert self.epochs is not None
+        return (Stage(resolution=self.resolution, batch_size=self.batch_size, epochs=self.epochs),)
+
+
+class WatchSettings(_Settings):
+    """What may change from one start of a run to the next: none of it changes a bit of the result.
+
+    Attributes
+    ----------
+    checkpoint_every
+        Seconds of work between checkpoints, which is what a power cut may cost; 0: after every step.
+    log_every
+        Steps that a point of the curves averages.
+    tracker
+        Who draws the curves: "tensorboard", other names that accelerate knows, or "none".
+    workers
+        Threads that gather batches in advance; None: one where the data does not fit into memory.
+    """
+
+    checkpoint_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    log_every: Positive = 50
+    tracker: Names = ("tensorboard",)
+    workers: Annotated[int, Field(ge=0, le=64)] | None = None
+
 
 class RunSettings(_Settings):
-    """One training: data, how to train, and the loss; None: chosen from the targets."""
+    """One training: data, how to train, the loss (None: chosen from the targets), and the processes that share it."""
 
     data: DataSettings
     train: TrainSettings = TrainSettings()
+    watch: WatchSettings = WatchSettings()
     loss: str | None = None
+    processes: Positive = 1
 
 
 class StudySettings(_Settings):
@@ -188,6 +289,7 @@ class StudySettings(_Settings):
 
     data: DataSettings
     train: TrainSettings = TrainSettings()
+    watch: WatchSettings = WatchSettings()
     losses: tuple[str, ...] = ()
     seeds: Positive = 5
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,70 +10,20 @@ import pytest
 import torch
 
 from basrelief.batch import Batch
-from basrelief.config import TrainSettings
 from basrelief.data.source import DataOptions
 from basrelief.data.splits import Split, split_store
 from basrelief.data.store import Store
-from basrelief.engine.checkpoint import load_checkpoint
 from basrelief.engine.evaluate import forward
 from basrelief.engine.machine import choose_machine
-from basrelief.engine.optimize import learning_rate
-from basrelief.engine.run_plan import RunPlan, build_model
+from basrelief.engine.run_plan import build_model
 from basrelief.engine.train import train_run
-from basrelief.engine.watcher import Silent
 from basrelief.errors import DeviceError, OutputError, TrainingError, UsageError
+from training import StopAfter, StopError, history, plan, same, weights
 
 
 @pytest.fixture(scope="module")
 def split(scenes_store: Store) -> Split:
     return split_store(scenes_store.index, DataOptions())
-
-
-def plan(
-    loss: str = "bce(mask)", *, seed: int = 0, machine: tuple[str, str] = ("cpu", "fp32"), **settings: Any
-) -> RunPlan:
-    known = {
-        "network": "masknet(dropout=0.1)",
-        "resolution": (32, 32),
-        "epochs": 2,
-        "batch_size": 6,
-        "metric": "mask/iou",
-    }
-    return RunPlan(TrainSettings(**{**known, **settings}), loss, seed, ("mask",), True, choose_machine(*machine))
-
-
-class StopError(Exception):
-    pass
-
-
-class StopAfter(Silent):
-    """Ends the process's work in the middle, as a signal would: after some epochs, or some steps into one."""
-
-    def __init__(self, epochs: int, steps: int = 0) -> None:
-        self.epochs, self.steps = epochs, steps
-
-    def epoch(self, record: Mapping[str, Any]) -> None:
-        self.epochs -= 1
-        if self.epochs == 0 and not self.steps:
-            raise StopError
-
-    def step(self, done: int, loss: float) -> None:
-        if self.epochs <= 0:
-            self.steps -= 1
-            if self.steps == 0:
-                raise StopError
-
-
-def weights(folder: Path, which: str = "best") -> dict[str, torch.Tensor]:
-    return load_checkpoint(folder / f"{which}.safetensors").model
-
-
-def history(folder: Path) -> pl.DataFrame:
-    return pl.read_csv(folder / "history.csv").drop("seconds", "images_per_second")
-
-
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_a_run_learns_and_leaves_what_the_contract_names(scenes_store: Store, split: Split, tmp_path: Path) -> None:
@@ -237,20 +185,6 @@ def test_starting_from_the_weights_of_another_run(scenes_store: Store, split: Sp
 def test_without_validation_images_the_last_epoch_is_kept(scenes_store: Store, tmp_path: Path) -> None:
     split = split_store(scenes_store.index, DataOptions(), "80/0/20")
     assert train_run(tmp_path, plan(), scenes_store, split)["best_epoch"] == 2
-
-
-@pytest.mark.parametrize("schedule", ["constant", "step", "one-cycle"])
-def test_learning_rates_stay_within_bounds(schedule: str) -> None:
-    rates = [learning_rate(schedule, 0.1, step, 90) for step in range(90)]
-    assert max(rates) == pytest.approx(0.1, rel=0.01)
-    assert min(rates) > 0
-
-
-def test_learning_rates_follow_their_schedules() -> None:
-    assert [learning_rate("step", 1.0, s, 30) for s in (0, 10, 29)] == pytest.approx([1.0, 0.1, 0.01])
-    assert learning_rate("one-cycle", 1.0, 0, 100) == pytest.approx(1 / 25)
-    assert learning_rate("one-cycle", 1.0, 30, 100) == pytest.approx(1.0)
-    assert learning_rate("one-cycle", 1.0, 99, 100) < 0.01
 
 
 def test_a_device_that_is_not_there_is_an_error_and_no_silent_cpu() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import psutil
@@ -17,7 +18,7 @@ from basrelief.data.store import DEPTH_CODES, UNKNOWN_DEPTH, Store
 from basrelief.seeding import stream
 
 DEVICE_SHARE = 0.5  # of a device's free memory that a store may take
-AHEAD = 2  # batches gathered in advance where the store stays on disk
+AHEAD = 2  # batches gathered in advance, for each thread that gathers
 
 
 class Loader:
@@ -25,7 +26,8 @@ class Loader:
 
     No epoch decodes anything and there is no Python for each sample: a batch is one gather for each plane and shard.
     On a GPU the whole store is kept there where it takes at most half of the free memory. Where it does not fit, and
-    where it exceeds half of the machine's free memory, a thread gathers the next batches meanwhile.
+    where it exceeds half of the machine's free memory, a thread gathers the next batches meanwhile. Threads are enough:
+    a gather is a copy that lets other threads run.
 
     Parameters
     ----------
@@ -42,6 +44,8 @@ class Loader:
         The targets to serve, of those the store has.
     background
         Whether to serve backgrounds.
+    workers
+        Threads that gather batches in advance; None: one where the planes are left on disk, else none.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Loader:
         *,
         targets: Sequence[str],
         background: bool,
+        workers: int | None = None,
     ) -> None:
         self.facts = store.facts
         self.rows = np.ascontiguousarray(rows, dtype=np.int64)
@@ -63,6 +68,7 @@ class Loader:
             names.append("mask_valid")
         shards = {name: store.shards(name) for name in names}
         # 16-bit codes are seen as signed ones, which torch can gather on every device.
+        self.share = (0, 1)  # of every batch that this loader serves: the number of its process, and of all
         self._planes = {
             name: [torch.from_numpy(shard.view(np.int16) if name == "depth" else shard) for shard in found]
             for name, found in shards.items()
@@ -77,11 +83,12 @@ class Loader:
         if device.type == "cuda":
             # What torch keeps from an earlier training counts as taken there, but is given again.
             kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-            self.prefetches = size > DEVICE_SHARE * (torch.cuda.mem_get_info(device)[0] + kept)
-            if not self.prefetches:
+            ahead = size > DEVICE_SHARE * (torch.cuda.mem_get_info(device)[0] + kept)
+            if not ahead:
                 self._planes = {name: [shard.to(device) for shard in found] for name, found in self._planes.items()}
         else:
-            self.prefetches = size > DEVICE_SHARE * psutil.virtual_memory().available
+            ahead = size > DEVICE_SHARE * psutil.virtual_memory().available
+        self.workers = int(ahead) if workers is None else workers
 
     def serving(self, rows: np.ndarray) -> Loader:
         """Return a loader of other samples that shares this one's planes."""
@@ -90,24 +97,23 @@ class Loader:
         return other
 
     def part(self, process: int, processes: int) -> Loader:
-        """Return the loader of one of several processes: neighbouring samples, so that each reads shards of its own.
-
-        All parts have the same number of samples; up to ``processes - 1`` are left over.
-        """
-        each = len(self.rows) // processes
-        return self.serving(np.sort(self.rows)[process * each : (process + 1) * each])
+        """Return the loader of one of several processes: together they serve every batch, each a part of it."""
+        other = copy.copy(self)
+        other.share = (process, processes)
+        return other
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return -(-len(self.rows) // self.batch_size)
 
-    def epoch(self, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Yield (rows, batch); which samples share a batch depends on the seed and the epoch alone.
+    def epoch(self, seed: int, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Yield (rows, batch), from batch ``start`` on; which samples share a batch depends on seed and epoch alone.
 
-        Within a batch the samples lie in the order of the store, so that neighbours are read together.
+        Within a batch the samples lie in the order of the store, so that neighbours are read together. ``rows`` are
+        those of the whole batch, of which ``batch`` holds this process's part.
         """
         order = stream(seed, "order", epoch).permutation(self.rows)
-        return self._batches([np.sort(rows) for rows in self._cut(order)])
+        return self._batches([np.sort(rows) for rows in self._cut(order)[start:]])
 
     def in_order(self) -> Iterator[tuple[np.ndarray, Batch]]:
         """Yield (rows, batch) in the rows' own order."""
@@ -117,9 +123,11 @@ class Loader:
         return [rows for rows in np.array_split(order, max(1, len(self))) if len(rows)]
 
     def _batches(self, cut: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Batch]]:
-        gathered = ((rows, self._gather_all(rows)) for rows in cut)
-        for rows, planes in _ahead(gathered, AHEAD) if self.prefetches else gathered:
-            yield rows, self._batch(rows, planes)
+        process, processes = self.share
+        own = [np.array_split(rows, processes)[process] for rows in cut] if processes > 1 else cut
+        with contextlib.closing(_ahead(self._gather_all, own, self.workers)) as gathered:
+            for whole, part, planes in zip(cut, own, gathered, strict=True):
+                yield whole, self._batch(part, planes)
 
     def batch(self, rows: np.ndarray) -> Batch:
         """Return the batch of these samples, in the order given."""
@@ -180,37 +188,20 @@ def _float_image(picture: Tensor) -> Tensor:
 
 
 def _ahead(
-    items: Iterator[tuple[np.ndarray, dict[str, Tensor]]], depth: int
-) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
-    """Yield the items, of which a thread makes up to ``depth`` in advance; its errors are raised here."""
-    ready: queue.Queue = queue.Queue(depth)
-    stop = threading.Event()
-
-    def give(item: object) -> None:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
+    gather: Callable[[np.ndarray], dict[str, Tensor]], cut: Sequence[np.ndarray], workers: int
+) -> Generator[dict[str, Tensor]]:
+    """Yield what ``gather`` makes of each, in order; threads make it in advance, if any."""
+    if not workers:
+        yield from map(gather, cut)
+        return
+    with ThreadPoolExecutor(workers, "basrelief-loader") as pool:
+        waiting: deque[Future[dict[str, Tensor]]] = deque()
         try:
-            for item in items:
-                give(item)
-                if stop.is_set():
-                    return
-            give(None)
-        except BaseException as error:
-            give(error)
-
-    thread = threading.Thread(target=work, name="basrelief-loader", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()
+            for rows in cut:
+                waiting.append(pool.submit(gather, rows))
+                if len(waiting) > AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

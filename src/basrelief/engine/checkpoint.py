@@ -17,14 +17,18 @@ from torch import Tensor, nn
 from basrelief.errors import DataError
 from basrelief.files import write_atomic, write_json
 
-_MODEL, _LOSS, _OPTIMIZER = "model/", "loss/", "optimizer/"
+LAST, BEFORE, BEST = "last.safetensors", "before.safetensors", "best.safetensors"
+_PARTS = ("model", "average", "loss", "optimizer")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds: the network's state by name, the loss's, the optimizer's tensors, and facts."""
+    """What a checkpoint file holds: state by name of the network, of the running average of its weights, of the loss
+    and of the optimizer, each empty where there is none; and facts.
+    """
 
     model: dict[str, Tensor]
+    average: dict[str, Tensor]
     loss: dict[str, Tensor]
     optimizer: dict[str, Tensor]
     facts: dict[str, Any]
@@ -36,22 +40,34 @@ def save_checkpoint(
     facts: Mapping[str, Any],
     optimizer: torch.optim.Optimizer | None = None,
     loss: nn.Module | None = None,
+    average: nn.Module | None = None,
+    *,
+    keep: Path | None = None,
 ) -> None:
-    """Write the network's state, and the optimizer's and the loss's where given, to ``path`` (``.safetensors``).
+    """Write the network's state, and that of the others where given, to ``path`` (``.safetensors``).
 
-    It is written atomically. ``facts`` go into the file's own header, so that tensors and facts can't disagree, and as
-    JSON beside it for people.
+    It is written atomically. ``facts`` go into the file's own header, so that tensors and facts can't disagree, with a
+    digest of every tensor; and as JSON beside it for people. What stood at ``path`` before goes to ``keep``, if given.
     """
-    tensors = {f"{_MODEL}{name}": value for name, value in model.state_dict().items()}
-    if loss is not None:
-        tensors |= {f"{_LOSS}{name}": value for name, value in loss.state_dict().items()}
+    parts: dict[str, Mapping[str, Any]] = {"model": model.state_dict()}
+    parts |= {name: part.state_dict() for name, part in (("average", average), ("loss", loss)) if part is not None}
     if optimizer is not None:
-        for index, state in optimizer.state_dict()["state"].items():
-            for name, value in state.items():
-                tensors[f"{_OPTIMIZER}{index}/{name}"] = torch.as_tensor(value)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    header = {"basrelief": json.dumps(facts, allow_nan=False)}
-    write_atomic(path, lambda temporary: save_file(tensors, temporary, header))
+        states = optimizer.state_dict()["state"]
+        parts["optimizer"] = {f"{i}/{name}": value for i, state in states.items() for name, value in state.items()}
+    tensors = {
+        f"{part}/{name}": torch.as_tensor(value).detach().cpu().contiguous()
+        for part, state in parts.items()
+        for name, value in state.items()
+    }
+    header = {"basrelief": json.dumps(facts, allow_nan=False), "digest": _digest(tensors)}
+    if keep is None:
+        write_atomic(path, lambda temporary: save_file(tensors, temporary, header))
+    else:  # written whole before anything moves, so that a full disk costs neither of the two
+        fresh = path.with_name(f"next-{path.name}")
+        write_atomic(fresh, lambda temporary: save_file(tensors, temporary, header))
+        if path.exists():
+            path.replace(keep)
+        fresh.replace(path)
     write_json(path.with_suffix(".json"), facts)
 
 
@@ -61,26 +77,61 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises
     ------
     DataError
-        Naming the file, when it is missing, cut short or of another kind.
+        Naming the file, when it is missing, cut short, damaged or of another kind.
     """
     try:
         with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {}).get("basrelief", ""))
+            header = file.metadata() or {}
+            facts = json.loads(header.get("basrelief", ""))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        if header.get("digest", _digest(tensors)) != _digest(tensors):
+            raise ValueError("its tensors are not what was written")
     except FileNotFoundError:
         raise DataError(
             f"{path} is not there; expected a checkpoint of a Basrelief run. Start the run or study again to make it."
         ) from None
     except (SafetensorError, OSError, ValueError) as error:
         raise DataError(
-            f"{path} is not a checkpoint that Basrelief wrote, or was cut short ({error}). Remove {path.parent} and "
-            "start the same run or study again to train it anew."
+            f"{path} is not a checkpoint that Basrelief wrote, or was cut short or damaged ({error}). Remove "
+            f"{path.parent} and start the same run or study again to train it anew."
         ) from None
+    found: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
+    for name, value in tensors.items():
+        part, _, rest = name.partition("/")
+        found.setdefault(part, {})[rest] = value
+    return Checkpoint(found["model"], found["average"], found["loss"], found["optimizer"], facts)
 
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
-    return Checkpoint(part(_MODEL), part(_LOSS), part(_OPTIMIZER), facts)
+def newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """Return the last whole checkpoint of a run that can be resumed: the newest, or the one before where that is
+    damaged; None where there is none.
+    """
+    for name in (LAST, BEFORE):
+        try:
+            return load_checkpoint(folder / name)
+        except DataError:
+            continue
+    return None
+
+
+def remove_checkpoints(folder: Path, *, all_but_last: bool = False) -> None:
+    """Remove what a run is resumed from, which the best checkpoint is no part of."""
+    for name in (BEFORE,) if all_but_last else (BEFORE, LAST):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).with_suffix(".json").unlink(missing_ok=True)
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return a digest of names and bytes; a power cut may leave a file of the right length with wrong contents."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(_bytes_of(value))
+    return digest.hexdigest()
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def restore_model(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -113,5 +164,5 @@ def weights_hash(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(_bytes_of(value))
     return digest.hexdigest()

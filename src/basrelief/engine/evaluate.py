@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from basrelief.batch import Batch
 from basrelief.data.loader import Loader
+from basrelief.engine import processes
 from basrelief.errors import TrainingError
 from basrelief.losses.loss import ACTIVATIONS
 from basrelief.metrics import score_batch
@@ -36,7 +37,7 @@ def evaluate(
     metrics: Collection[str] | None = None,
     align: Sequence[str] = (),
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Score every sample of the loader at the training resolution.
+    """Score every sample of the loader at the training resolution; several processes share the work.
 
     Parameters
     ----------
@@ -57,6 +58,7 @@ def evaluate(
         When a prediction is not finite: such a network has diverged, whatever its last loss was.
     """
     model.eval()
+    loader = loader.serving(np.array_split(loader.rows, processes.count())[processes.number()])
     rows: list[np.ndarray] = []
     kept: list[dict[str, Tensor]] = []
     finite: list[Tensor] = []
@@ -74,11 +76,16 @@ def evaluate(
                 align=align,
             )
         )
-    if finite and not torch.stack(finite).all():
+    sound = not finite or bool(torch.stack(finite).all())
+    own = (sound, np.concatenate(rows) if rows else np.empty(0, np.int64), _read(kept))
+    found = processes.from_all(own)
+    if not all(sound for sound, _, _ in found):
         raise TrainingError(
             "The network's predictions are no longer finite. Try a learning rate ten times smaller (--lr)."
         )
-    return np.concatenate(rows) if rows else np.empty(0, np.int64), _read(kept)
+    parts = [scores for _, _, scores in found if scores]
+    joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if len(parts) > 1 else None
+    return np.concatenate([numbers for _, numbers, _ in found]), joined or (parts[0] if parts else {})
 
 
 def _read(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from importlib import metadata
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
 
 from basrelief.errors import DeviceError, UsageError
 
@@ -45,17 +46,22 @@ class Machine:
     compile: bool = False
     processes: int = 1
 
-    def accelerator(self) -> Accelerator:
-        """Return accelerate's object for this machine; earlier ones in this process lose their validity."""
+    def accelerator(self, *, unused: bool = False) -> Accelerator:
+        """Return accelerate's object for this machine; earlier ones in this process lose their validity.
+
+        ``unused`` says that some weights get no gradient, for which several processes must not wait.
+        """
         AcceleratorState._reset_state(reset_partial_state=True)
         if self.device.startswith("cuda"):  # the same kernels at every start, as far as the choice is ours
             torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
         mixed = "no" if self.precision == "fp32" else self.precision
-        with _environment("ACCELERATE_TORCH_DEVICE", self.device if self.device.startswith("cuda") else None):
-            return Accelerator(cpu=self.device == "cpu", mixed_precision=mixed)
+        one_gpu = self.device if self.device.startswith("cuda") and self.processes == 1 else None
+        with _environment("ACCELERATE_TORCH_DEVICE", one_gpu):
+            handlers = [DistributedDataParallelKwargs(find_unused_parameters=unused)] if self.processes > 1 else None
+            return Accelerator(cpu=self.device == "cpu", mixed_precision=mixed, kwargs_handlers=handlers)
 
 
-def choose_machine(device: str = "auto", precision: str = "auto") -> Machine:
+def choose_machine(device: str = "auto", precision: str = "auto", processes: int = 1) -> Machine:
     """Choose where to compute.
 
     Parameters
@@ -64,6 +70,8 @@ def choose_machine(device: str = "auto", precision: str = "auto") -> Machine:
         "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
     precision
         "auto": bfloat16 where the hardware computes in it, else float32.
+    processes
+        How many share each batch: on a CPU they share its threads, and of GPUs each takes its own.
 
     Raises
     ------
@@ -76,7 +84,12 @@ def choose_machine(device: str = "auto", precision: str = "auto") -> Machine:
         raise DeviceError(f"--precision fp16 needs a CUDA GPU; on {name} use bf16 or fp32.")
     if precision == "auto":
         precision = "bf16" if _computes_bfloat16(kind) else "fp32"
-    return Machine(name, precision, channels_last=kind in ("cpu", "cuda"), threads=torch.get_num_threads())
+    if kind == "cuda" and processes > torch.cuda.device_count():
+        raise DeviceError(f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}.")
+    if kind == "mps" and processes > 1:
+        raise DeviceError("Several processes train on CPUs or CUDA GPUs alone: use --device cpu, or one process.")
+    threads = max(1, torch.get_num_threads() // processes)
+    return Machine(name, precision, channels_last=kind in ("cpu", "cuda"), threads=threads, processes=processes)
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,7 @@ from basrelief.data.store import Store
 from basrelief.engine.checkpoint import load_checkpoint, restore_model
 from basrelief.engine.machine import Machine
 from basrelief.models import create_model
+from basrelief.models.network import Network
 from basrelief.seeding import stream_seed
 
 
@@ -63,7 +64,7 @@ class RunPlan:
         }
 
 
-def build_model(plan: RunPlan, store: Store) -> nn.Module:
+def build_model(plan: RunPlan, store: Store) -> Network:
     """Return the network with the seed's initial weights, whatever the state of torch's own generator."""
     assert plan.settings.network is not None
     with torch.random.fork_rng(devices=[]):

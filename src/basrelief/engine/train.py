@@ -2,51 +2,68 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
+import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from basrelief.augment import parse_augment
+from basrelief.config import Stage, WatchSettings
 from basrelief.data.loader import Loader
 from basrelief.data.splits import Split
 from basrelief.data.store import Store
-from basrelief.engine.checkpoint import (
-    load_checkpoint,
-    restore_model,
-    restore_optimizer,
-    save_checkpoint,
-    weights_hash,
-)
+from basrelief.engine import processes
+from basrelief.engine.checkpoint import BEST, load_checkpoint, remove_checkpoints, restore_model, weights_hash
 from basrelief.engine.evaluate import evaluate, forward
 from basrelief.engine.machine import versions
-from basrelief.engine.optimize import build_optimizer, learning_rate
+from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm, update_average
+from basrelief.engine.records import RunningShares, RunningTerms
 from basrelief.engine.run_files import previous_run, tensorboard, write_history, write_previews, write_scores
 from basrelief.engine.run_plan import RunPlan, build_model, start_from
+from basrelief.engine.state import TrainingState
 from basrelief.engine.watcher import Silent, Watcher
-from basrelief.errors import DataError, TrainingError
+from basrelief.errors import TrainingError
 from basrelief.files import write_json
 from basrelief.losses.expression import parse_loss
-from basrelief.losses.loss import Loss, LossValue
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of, count_images, main_metrics, metric_spec, summarise
+from basrelief.schedules import Progress, parse_schedule
 from basrelief.seeding import stream_seed
 
-CHECK_EVERY = 20  # steps between looks at the loss on a GPU, where each look waits for the device
+CHECK_EVERY = 20  # steps between looks at the numbers on a GPU, where each look waits for the device
 SHARES_PER_EPOCH = 4  # batches of an epoch whose gradients are taken apart by term, for the record
 
 
 def train_run(
-    folder: Path, plan: RunPlan, store: Store, split: Split, *, watcher: Watcher | None = None
+    folder: Path,
+    plan: RunPlan,
+    store: Store,
+    split: Split,
+    *,
+    smaller: Mapping[tuple[int, int], Store] | None = None,
+    watch: WatchSettings | None = None,
+    watcher: Watcher | None = None,
 ) -> dict[str, Any]:
     """Train, choose the checkpoint by the shared metric, score it on val and test, and leave a run directory.
 
-    Interrupted and called again with an equal plan, it goes on after the last finished epoch and ends in the same
-    weights; a finished run is returned as it is.
+    Stopped at any moment and called again with an equal plan, it goes on from its last checkpoint, which may lie in the
+    middle of an epoch, and ends in the same weights; a finished run is returned as it is.
+
+    Parameters
+    ----------
+    folder, plan, store, split
+        Where, what, and with which samples of the store, which is at the resolution of the last stage.
+    smaller
+        The same samples at the resolutions of the other stages.
+    watch
+        How often to save and to log.
+    watcher
+        Who is told.
 
     Returns
     -------
@@ -58,43 +75,43 @@ def train_run(
     OutputError
         When ``folder`` holds another run.
     TrainingError
-        When the loss is no longer finite, naming the step and the term.
+        When the loss or its gradient is no longer finite, naming the step, the term and the samples.
     """
     document = plan.document(store)
     before = previous_run(folder, document)
-    if before is not None and before.get("status") == "finished" and (folder / "best.safetensors").exists():
+    if before is not None and before.get("status") == "finished" and (folder / BEST).exists():
         return before
-    watcher = watcher or Silent()
+    watch, watcher = watch or WatchSettings(), watcher or Silent()
     settings, machine = plan.settings, plan.machine
     torch.set_num_threads(machine.threads)
-    accelerator = machine.accelerator()
-    device = accelerator.device
-    loss = parse_loss(plan.loss).to(device)
+    loss = parse_loss(plan.loss)
+    targets = loss.targets
     model = build_model(plan, store)
     initial = weights_hash(model)
     if settings.weights != "none":
         start_from(model, settings.weights)
     model = model.to(memory_format=torch.channels_last) if machine.channels_last else model
-    optimizer = build_optimizer(model, loss, settings)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    bare = accelerator.unwrap_model(model)
+    freeze(model, settings.freeze)
+    accelerator = machine.accelerator(unused=model.has_unused_parameters or set(targets) != set(plan.heads))
+    device = accelerator.device
+    loss = loss.to(device)
+    average = copy.deepcopy(model).requires_grad_(False).to(device) if settings.ema else None
+    prepared, optimizer = accelerator.prepare(model, build_optimizer(model, loss, settings))
+    bare = accelerator.unwrap_model(prepared)
+    network: nn.Module = torch.compile(prepared) if machine.compile else prepared  # type: ignore[assignment]
 
-    targets = loss.targets
-    everything = Loader(
-        store, np.arange(store.facts.count), settings.batch_size, device, targets=targets, background=plan.background
-    )
-    loaders = {name: everything.serving(rows) for name, rows in split.rows.items()}
     assert settings.metric is not None
-    assert settings.epochs is not None
     spec = metric_spec(settings.metric, store.facts.classes)
-    steps_per_epoch = len(loaders["train"])
-    steps = steps_per_epoch * settings.epochs
-    augment = parse_augment(settings.augment)
-    shares_every = -(-steps_per_epoch // SHARES_PER_EPOCH)
-    history: list[dict[str, Any]] = []
-    best: dict[str, Any] = {"epoch": 0, "value": None}
-    if before is not None and (folder / "last.safetensors").exists():
-        history, best = _resume(folder, bare, loss, optimizer, accelerator.scaler)
+    course = settings.course()
+    stages = [number for number, stage in enumerate(course) for _ in range(stage.epochs)]  # of each epoch
+    lengths = [-(-len(split.rows["train"]) // stage.batch_size) for stage in course]  # steps an epoch
+    steps = sum(lengths[number] for number in stages)
+    augment, schedule = parse_augment(settings.augment), parse_schedule(settings.schedule)
+    ids = store.index["id"].to_list()
+    scaler = accelerator.scaler
+    state = TrainingState(bare, average, loss, optimizer.optimizer, scaler, RunningTerms(loss, scaler is not None))
+    if before is not None:
+        state.restore(folder)
     header = document | {
         "status": "running",
         "network": settings.network,
@@ -111,163 +128,193 @@ def train_run(
         "definitions": DEFINITIONS_VERSION,
         "versions": versions(),
     }
-    write_json(folder / "run.json", header)
+    first = processes.is_first()
+    if first:
+        write_json(folder / "run.json", header)
+    board = tensorboard(folder, state.step) if first else None
+    watcher.begin(f"{plan.loss}, seed {plan.seed}", settings.metric, steps, state.step)
 
-    board = tensorboard(folder, len(history) * steps_per_epoch)
-    watcher.begin(f"{plan.loss}, seed {plan.seed}", settings.metric, steps, len(history) * steps_per_epoch)
-    for epoch in range(len(history), settings.epochs):
-        model.train()
-        torch.manual_seed(stream_seed(plan.seed, "dropout", epoch))
-        started = time.perf_counter()
-        sums = _RunningTerms()
-        shares = _RunningShares()
-        for number, (_, batch) in enumerate(loaders["train"].epoch(plan.seed, epoch)):
-            step = epoch * steps_per_epoch + number
-            rate = learning_rate(settings.schedule, settings.lr, step, steps)
+    loaders: dict[str, Loader] = {}
+    open_stage = -1
+    saved = time.perf_counter()
+    while state.epoch < len(stages) and not _has_waited(state, settings.patience, course):
+        epoch, stage = state.epoch, course[stages[state.epoch]]
+        if stages[epoch] != open_stage:
+            open_stage = stages[epoch]
+            at = store if stage.resolution == store.facts.resolution else (smaller or {})[stage.resolution]
+            loaders = _open_loaders(plan, at, split, stage, targets, device, watch.workers)
+        length = lengths[open_stage]
+        shares_every = -(-length // SHARES_PER_EPOCH)
+        network.train()
+        freeze(bare, settings.freeze)
+        if state.batch == 0:
+            state.terms.begin()
+            state.shares = RunningShares()
+        scores = _scores(state, stages, f"val/{settings.metric}", 1 if spec.higher_is_better else -1)
+        started = time.perf_counter() - state.seconds
+        share = loaders["train"].part(processes.number(), processes.count())
+        for rows, whole in share.epoch(plan.seed, epoch, state.batch):
+            progress = Progress(state.step, steps, epoch, len(stages), scores)
+            rate = settings.lr * schedule(progress)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            drawn = torch.Generator().manual_seed(stream_seed(plan.seed, "augment", epoch, number))
-            batch = augment(batch, drawn, depth_kind=store.facts.depth_kind)
-            with accelerator.autocast():
-                outputs = forward(model, batch)
-            value = loss(outputs, batch, activations=settings.activation)
-            if number % shares_every == 0:
-                shares.add(loss.gradient_shares(outputs, batch, value.weights, activations=settings.activation))
+            drawn = torch.Generator().manual_seed(
+                stream_seed(plan.seed, "augment", epoch, state.batch, *_others(processes.number()))
+            )
+            torch.manual_seed(stream_seed(plan.seed, "dropout", epoch, state.batch, *_others(processes.number())))
+            whole = augment(whole, drawn, depth_kind=store.facts.depth_kind)
             optimizer.zero_grad(set_to_none=True)
-            accelerator.backward(value.total)
+            values = []
+            parts = whole.parts(settings.accumulate)
+            for part in parts:
+                together = contextlib.nullcontext() if part is parts[-1] else accelerator.no_sync(prepared)
+                with together:
+                    with accelerator.autocast():
+                        outputs = forward(network, part)
+                    value = loss(outputs, part, activations=settings.activation)
+                    if state.batch % shares_every == 0 and part is parts[-1]:
+                        weights = value.weights
+                        shares = loss.gradient_shares(outputs, part, weights, activations=settings.activation)
+                        state.shares.add(shares)
+                    # Processes average their gradients, whose parts of the batch may differ by an image.
+                    accelerator.backward(value.total * (part.size * processes.count() / len(rows)))
+                values.append((value, part.size))
+            processes.average(p.grad for p in loss.parameters() if p.grad is not None)
+            processes.average(b for b in loss.buffers() if b.is_floating_point())
+            accelerator.unscale_gradients(optimizer)
+            norm = gradient_norm(bare)
+            due = time.perf_counter() - saved >= watch.checkpoint_every
+            state.terms.add(state.step + 1, rows, state.terms.row(values, norm, wish=due))
+            look = device.type == "cpu" or (state.batch + 1) % CHECK_EVERY == 0 or state.batch + 1 == length
+            found, wish = state.terms.check(ids) if look else ([], False)
+            if settings.clip is not None:
+                clip_gradients(bare, norm, settings.clip)
             optimizer.step()
-            sums.add(step + 1, value, batch.size)
-            if device.type == "cpu" or (number + 1) % CHECK_EVERY == 0 or number + 1 == steps_per_epoch:
-                watcher.step(step + 1, sums.check(loss))
+            if average is not None and settings.ema is not None:
+                update_average(average, bare, settings.ema, state.step)
+            state.step += 1
+            state.batch += 1
+            state.seconds = time.perf_counter() - started
+            if found:
+                watcher.step(state.step, found[-1][1]["train/loss"])
+            if wish and state.batch < length:
+                if first:
+                    state.save(folder, {})
+                saved = time.perf_counter()
         loss.end_epoch()
-        seconds = time.perf_counter() - started
 
+        processes.take_buffers_of_first(bare)
         chosen = main_metrics(targets, settings.metric)
-        scores = evaluate(model, loaders["val"], settings.activation, metrics=chosen)[1]
-        val = summarise(scores, store.facts.classes)
+        with accelerator.autocast():
+            found_scores = evaluate(state.judged, loaders["val"], settings.activation, metrics=chosen)[1]
+        val = summarise(found_scores, store.facts.classes)
+        state.epoch, state.batch = epoch + 1, 0
         record = {
-            "epoch": epoch + 1,
-            "step": (epoch + 1) * steps_per_epoch,
+            "epoch": state.epoch,
+            "step": state.step,
             "lr": rate,
-            "seconds": seconds,
-            "images_per_second": len(split.rows["train"]) / seconds,
-            **sums.means(),
-            **shares.means(),
+            "seconds": state.seconds,
+            "images_per_second": len(split.rows["train"]) / state.seconds,
+            **state.terms.means(),
+            **state.shares.means(),
             **{f"val/{name}": score for name, score in val.items()},
         }
-        history.append(record)
+        if len(course) > 1:
+            record |= {"height": stage.resolution[0], "width": stage.resolution[1]}
+        if state.scaler is not None:
+            record["skipped"] = state.terms.skipped
+        state.history.append(record)
+        state.seconds = 0.0
         score = val.get(settings.metric)
-        if _better(score, best["value"], spec.higher_is_better) or not len(split.rows["val"]):
-            best = {"epoch": epoch + 1, "value": score}
-            save_checkpoint(folder / "best.safetensors", bare, {"epoch": epoch + 1, "val": val})
-        write_history(folder, history)
-        scaler = accelerator.scaler.state_dict() if accelerator.scaler else None  # of fp16's gradients
-        state = {"epoch": epoch + 1, "best": best, "history": history, "scaler": scaler}
-        save_checkpoint(folder / "last.safetensors", bare, state, optimizer.optimizer, loss)
-        for name, number_ in record.items():
-            if name not in ("epoch", "step") and number_ is not None:
-                board.add_scalar(name, number_, record["step"])
+        in_last = open_stage == len(course) - 1  # scores at other resolutions are not comparable
+        if in_last and (_better(score, state.best["value"], spec.higher_is_better) or not len(split.rows["val"])):
+            state.best = {"epoch": state.epoch, "value": score}
+            if first:
+                state.save_best(folder, val)
+        if first:
+            write_history(folder, state.history)
+            state.save(folder, {})
+            saved = time.perf_counter()
+            assert board is not None
+            for name, number in record.items():
+                if name not in ("epoch", "step") and number is not None:
+                    board.add_scalar(name, number, state.step)
         watcher.epoch(record)
-    board.close()
+    if board is not None:
+        board.close()
 
-    if not (folder / "best.safetensors").exists():
+    processes.wait_for_all()
+    if not (folder / BEST).exists():
         raise TrainingError(
             f"No epoch gave a score for {settings.metric} on the validation images, so none was chosen."
         )
-    best_path = folder / "best.safetensors"
-    restore_model(bare, load_checkpoint(best_path).model, best_path)
+    restore_model(bare, load_checkpoint(folder / BEST).model, folder / BEST)
+    if "test" not in loaders or loaders["val"].facts.resolution != store.facts.resolution:
+        loaders = _open_loaders(plan, store, split, course[-1], targets, device, watch.workers)
     align = alignments_of(settings.metric)
-    results = {name: evaluate(model, loaders[name], settings.activation, align=align) for name in ("val", "test")}
-    write_scores(folder, store, results)
-    write_previews(folder, model, loaders["val"], settings.activation)
-    timed = history[1:] or history  # the first epoch also warms caches up
+    with accelerator.autocast():
+        results = {name: evaluate(bare, loaders[name], settings.activation, align=align) for name in ("val", "test")}
+    timed = state.history[1:] or state.history  # the first epoch also warms caches up
     finished = header | {
         "status": "finished",
-        "best_epoch": best["epoch"],
-        "curve": [record.get(f"val/{settings.metric}") for record in history],
+        "best_epoch": state.best["epoch"],
+        "stopped_early": len(state.history) < len(stages),
+        "curve": [record.get(f"val/{settings.metric}") for record in state.history],
         "metrics": summarise(results["test"][1], store.facts.classes),
         "counts": count_images(results["test"][1], store.facts.classes),
         "val_metrics": summarise(results["val"][1], store.facts.classes),
         "images_per_second": len(split.rows["train"]) * len(timed) / sum(record["seconds"] for record in timed),
-        "seconds": sum(record["seconds"] for record in history),
+        "seconds": sum(record["seconds"] for record in state.history),
     }
-    write_json(folder / "run.json", finished)
+    if first:
+        write_scores(folder, store, results)
+        with accelerator.autocast():
+            write_previews(folder, bare, loaders["val"], settings.activation)
+        write_json(folder / "run.json", finished)
+        remove_checkpoints(folder, all_but_last=True)
+    processes.wait_for_all()
     return finished
 
 
-class _RunningTerms:
-    """Adds up the terms of an epoch and their weights on the device, and looks at them only when asked."""
-
-    def __init__(self) -> None:
-        self.terms: list[str] = []
-        self.waiting: list[tuple[int, Tensor, int]] = []
-        self.totals: np.ndarray | None = None
-        self.images = 0
-
-    def add(self, step: int, value: LossValue, images: int) -> None:
-        self.terms = list(value.terms)
-        weights = [value.weights[name] for name in self.terms]
-        row = torch.stack([number.float() for number in (value.total.detach(), *value.terms.values(), *weights)])
-        self.waiting.append((step, row, images))
-
-    def check(self, loss: Loss) -> float:
-        """Read what was added since the last look; return the newest loss, or raise at the first non-finite one."""
-        rows = torch.stack([row for _, row, _ in self.waiting]).double().cpu().numpy()
-        for (step, _, _), row in zip(self.waiting, rows, strict=True):
-            if not np.isfinite(row).all():
-                raise _not_finite(loss, step, dict(zip(self.terms, row[1:].tolist(), strict=False)))
-        counts = np.array([images for _, _, images in self.waiting])
-        sums = (rows * counts[:, None]).sum(axis=0)
-        self.totals = sums if self.totals is None else self.totals + sums
-        self.images += int(counts.sum())
-        self.waiting.clear()
-        return float(rows[-1, 0])
-
-    def means(self) -> dict[str, float]:
-        """Return the epoch's mean loss, and each term's mean unweighted value and weight."""
-        assert self.totals is not None
-        names = ["train/loss", *(f"train/{name}" for name in self.terms), *(f"weight/{name}" for name in self.terms)]
-        return dict(zip(names, (self.totals / self.images).tolist(), strict=True))
-
-
-class _RunningShares:
-    """Adds up, over some batches of an epoch, each term's share of the gradient at the network's outputs."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Tensor]] = []
-
-    def add(self, shares: dict[str, Tensor]) -> None:
-        self.rows.append(shares)
-
-    def means(self) -> dict[str, float]:
-        return {f"share/{name}": float(torch.stack([row[name] for row in self.rows]).mean()) for name in self.rows[0]}
-
-
-def _not_finite(loss: Loss, step: int, terms: Mapping[str, float]) -> TrainingError:
-    bad = [name for name, value in terms.items() if not math.isfinite(value)]
-    shown = ", ".join(f"{name} = {value:.4g}" for name, value in terms.items())
-    return TrainingError(
-        f"The loss {loss} is no longer finite at step {step}: {shown}. "
-        f"It broke in {' and '.join(bad) or 'the sum'}. Try a learning rate ten times smaller (--lr), a smaller weight "
-        "for that term, or --precision fp32; basrelief inspect shows whether the data holds odd values."
+def _open_loaders(
+    plan: RunPlan,
+    store: Store,
+    split: Split,
+    stage: Stage,
+    targets: Sequence[str],
+    device: torch.device,
+    workers: int | None,
+) -> dict[str, Loader]:
+    everything = Loader(
+        store,
+        np.arange(store.facts.count),
+        stage.batch_size,
+        device,
+        targets=targets,
+        background=plan.background,
+        workers=workers,
     )
+    return {name: everything.serving(rows) for name, rows in split.rows.items()}
 
 
-def _resume(
-    folder: Path, model: nn.Module, loss: Loss, optimizer: Any, scaler: Any
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Bring everything to where the last finished epoch left it, and return the history and the best epoch so far."""
-    path = folder / "last.safetensors"
-    try:
-        checkpoint = load_checkpoint(path)
-    except DataError:
-        return [], {"epoch": 0, "value": None}  # nothing usable: the run starts again and ends in the same weights
-    restore_model(model, checkpoint.model, path)
-    restore_model(loss, checkpoint.loss, path)
-    restore_optimizer(optimizer.optimizer, checkpoint.optimizer)
-    if scaler is not None and checkpoint.facts["scaler"] is not None:
-        scaler.load_state_dict(checkpoint.facts["scaler"])
-    return checkpoint.facts["history"], checkpoint.facts["best"]
+def _others(number: int) -> tuple[int, ...]:
+    """Return what a process's own random streams are told apart by; the first one's are those of a run alone."""
+    return (number,) if number else ()
+
+
+def _scores(state: TrainingState, stages: Sequence[int], column: str, sign: int) -> list[list[float | None]]:
+    """Return the validation scores of the epochs behind, a list for each stage, turned so that higher is better."""
+    found: list[list[float | None]] = [[] for _ in range(max(stages) + 1)]
+    for record in state.history:
+        score = record.get(column)
+        found[stages[record["epoch"] - 1]].append(None if score is None else sign * score)
+    return found
+
+
+def _has_waited(state: TrainingState, patience: int | None, course: Sequence[Stage]) -> bool:
+    """Tell whether the last stage has gone on long enough without a better score."""
+    before = sum(stage.epochs for stage in course[:-1])
+    return patience is not None and state.epoch - max(state.best["epoch"], before) >= patience
 
 
 def _better(score: float | None, best: float | None, higher: bool) -> bool:

@@ -16,11 +16,13 @@ from basrelief.data.resize import choose_resolution
 from basrelief.data.source import Entry, Source
 from basrelief.data.splits import spread_out
 from basrelief.engine.machine import Machine, choose_machine
+from basrelief.engine.optimize import frozen_parts
 from basrelief.errors import BasreliefError, DataError, UsageError
 from basrelief.losses.expression import parse_loss
 from basrelief.losses.loss import Loss, check_activation
 from basrelief.metrics import check_metric, default_metric
 from basrelief.models import MODELS, create_model, parse_model
+from basrelief.schedules import parse_schedule
 
 # With both targets: the three combinations that write-up A compared.
 DEFAULT_LOSSES = {
@@ -94,8 +96,10 @@ class StudyPlan:
         ]
 
 
-def plan_study(settings: StudySettings, source: Source) -> StudyPlan:
+def plan_study(settings: StudySettings, source: Source, processes: int = 1) -> StudyPlan:
     """Fill in what was left open, check that everything fits together, and say what was picked.
+
+    ``processes`` is how many train each network together.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def plan_study(settings: StudySettings, source: Source) -> StudyPlan:
         away = [str(term) for weight, term in loss.terms if weight < 0]
         if away:
             said.append(f"Note: in {name} {', '.join(away)} counts negatively, so training moves away from the target.")
-    machine = choose_machine(train.device, train.precision)
+    machine = choose_machine(train.device, train.precision, processes)
     if settings.train.precision == "auto" and machine.precision != "fp32":
         said.append(f"Precision: {machine.precision}, which this hardware computes in; losses are float32.")
     seeds = tuple(range(train.seed, train.seed + settings.seeds))
@@ -151,7 +155,9 @@ def plan_run(settings: RunSettings, source: Source) -> StudyPlan:
     default = DEFAULT_LOSSES[tuple(t for t in TARGETS if t in source.targets)]
     # Of the default losses, the one that pushes every pixel and the overlap together is the safest single choice.
     loss = settings.loss or next((text for text in reversed(default) if "bce" in text and "dice" in text), default[0])
-    plan = plan_study(StudySettings(data=settings.data, train=settings.train, losses=(loss,), seeds=1), source)
+    plan = plan_study(
+        StudySettings(data=settings.data, train=settings.train, losses=(loss,), seeds=1), source, settings.processes
+    )
     said = plan.said if settings.loss else (f"Loss: {loss} (the data has {' and '.join(source.targets)}).", *plan.said)
     return dataclasses.replace(plan, said=said)
 
@@ -178,12 +184,15 @@ def _complete(
             f"The network {base!r} has no {lacking[0]}, which the losses train. Networks that have it: "
             f"{', '.join(fitting)}."
         )
-    create_model(
+    model = create_model(
         network,
         mask_classes=len(source.classes) if "mask" in heads else 0,
         depth="depth" in heads,
         background=background,
     )  # an option out of range is an error now, not after packing
+    for part in train.freeze:
+        frozen_parts(model, part)
+    parse_schedule(train.schedule)
     resolution = train.resolution
     if resolution is None:
         resolution = choose_resolution(source, entries)

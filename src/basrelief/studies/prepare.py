@@ -28,6 +28,7 @@ from basrelief.studies.plan import StudyPlan, Trial, named_losses, plan_run, pla
 
 PLAN = "plan.json"
 STORE = "data"
+SMALLER = "data-smaller"
 SPLITS_FILE = "splits.csv"
 Asked = TypeVar("Asked", StudySettings, RunSettings)
 
@@ -47,11 +48,15 @@ class StudyWatcher(Watcher, Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan with its packed and divided data; ``splits`` has one for each fold."""
+    """A plan with its packed and divided data.
+
+    ``splits`` has one for each fold; ``smaller`` has the stores of stages at other resolutions, in the same order.
+    """
 
     plan: StudyPlan
     store: Store
     splits: tuple[Split, ...]
+    smaller: dict[tuple[int, int], Store]
 
     @property
     def split(self) -> Split:
@@ -81,6 +86,11 @@ def canonical(settings: Asked) -> Asked:
     )
 
 
+def asked_for(settings: StudySettings | RunSettings) -> dict[str, Any]:
+    """Return what was asked for as JSON, without what may change from one start to the next."""
+    return settings.model_dump(mode="json", exclude={"watch"})
+
+
 def list_data(settings: StudySettings | RunSettings) -> Source:
     """List the data; done before any folder is made, so that a mistyped name leaves nothing behind."""
     return open_source(settings.data.location, settings.data.options(settings.train.resolution, settings.train.seed))
@@ -101,12 +111,12 @@ def reopen(folder: Path) -> Prepared:
     store = open_store(folder / place)
     if store.facts.fingerprint != fingerprint:
         raise DataError(f"The store {folder / place} is another than when {folder} was begun. Put it back as it was.")
-    return Prepared(plan, store, splits)
+    return Prepared(plan, store, splits, _open_smaller(folder, plan.train, store))
 
 
 def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source, watcher: StudyWatcher) -> Prepared:
     """Plan, pack and split, or find all that as it was left; ``plan.json`` is written when everything is in order."""
-    asked = settings.model_dump(mode="json")
+    asked = asked_for(settings)
     document = _previous(folder, asked)
     if document is None:
         plan = plan_study(settings, source) if isinstance(settings, StudySettings) else plan_run(settings, source)
@@ -129,7 +139,7 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
         watcher.say(sentence)
     if store.facts.skipped:
         watcher.say(f"{len(store.facts.skipped)} broken samples are left out (--skip-broken).")
-    prepared = Prepared(plan, store, splits)
+    prepared = Prepared(plan, store, splits, _pack_smaller(folder, source, plan, options, store, watcher))
     if document is None:
         _check_trainable(prepared)
         _write_splits(folder, prepared)
@@ -155,7 +165,7 @@ def _previous(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
             )
         return document
     others = [item.name for item in folder.iterdir() if not item.name.startswith(".")]
-    ours = {STORE, SPLITS_FILE} if (folder / STORE / FACTS).exists() else set()
+    ours = {STORE, SPLITS_FILE, SMALLER} if (folder / STORE / FACTS).exists() else set()
     if set(others) - ours:
         raise OutputError(
             f"{folder} holds other files ({', '.join(sorted(others)[:3])}…). Choose an empty or a new folder with "
@@ -199,6 +209,43 @@ def _store(folder: Path, source: Source, plan: StudyPlan, options: DataOptions, 
     )
 
 
+def _pack_smaller(
+    folder: Path, source: Source, plan: StudyPlan, options: DataOptions, store: Store, watcher: StudyWatcher
+) -> dict[tuple[int, int], Store]:
+    """Pack the same samples at the resolutions of the other stages."""
+    for resolution in {stage.resolution for stage in plan.train.course()} - {store.facts.resolution}:
+        place = _smaller_place(folder, resolution)
+        key = f"{store.facts.fingerprint} at {resolution[0]}x{resolution[1]}"
+        if (place / FACTS).exists() and open_store(place).facts.source_key == key:
+            continue
+        if not source.entries[0].planes:  # generated at the resolution asked for
+            source = open_source(source.location, dataclasses.replace(options, resolution=resolution))
+        pack(
+            source,
+            plan.entries,
+            place,
+            resolution,
+            key=key,
+            depth_max=store.facts.depth_max,  # so that depth means the same at every resolution
+            skip_broken=plan.data.skip_broken,
+            progress=watcher.packing,
+        )
+    return _open_smaller(folder, plan.train, store)
+
+
+def _open_smaller(folder: Path, train: TrainSettings, store: Store) -> dict[tuple[int, int], Store]:
+    others = {stage.resolution for stage in train.course()} - {store.facts.resolution}
+    found = {resolution: open_store(_smaller_place(folder, resolution)) for resolution in others}
+    for other in found.values():
+        if not other.index["id"].equals(store.index["id"]):
+            raise DataError(f"{other.path} holds other samples than {store.path}. Remove it, and it is packed again.")
+    return found
+
+
+def _smaller_place(folder: Path, resolution: tuple[int, int]) -> Path:
+    return folder / SMALLER / f"{resolution[0]}x{resolution[1]}"
+
+
 def _changed(folder: Path, source: Source) -> OutputError:
     return OutputError(
         f"The data at {source.location} has changed since {folder} was begun. Start anew with another --out, so that "
@@ -232,7 +279,14 @@ def _check_trainable(prepared: Prepared) -> None:
     if plan.train.weights != "none":
         start_from(model, plan.train.weights)
     count = min(len(split.rows["train"]) for split in prepared.splits)
-    if count // -(-count // plan.train.batch_size) == 1:  # the smallest batch of an epoch is a single image
+    smallest = min(count // -(-count // stage.batch_size) for stage in plan.train.course())  # batch of an epoch
+    parts = plan.machine.processes * plan.train.accumulate
+    if smallest < parts:
+        raise UsageError(
+            f"A batch of {smallest} images cannot be divided into {parts} parts, one for each process and each "
+            "--accumulate. Use a larger --batch-size, or fewer parts."
+        )
+    if smallest < 2 * parts:  # some network sees a single image at once
         image = torch.zeros(1, 3, *store.facts.resolution)
         try:
             model(image, image) if plan.background else model(image)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
-from basrelief.config import RunSettings, StudySettings
+from basrelief.config import RunSettings, StudySettings, WatchSettings
+from basrelief.engine import processes
+from basrelief.engine.checkpoint import remove_checkpoints
 from basrelief.engine.train import train_run
-from basrelief.errors import TrainingError
+from basrelief.errors import BasreliefError, TrainingError
 from basrelief.files import only_writer, read_json, write_json
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare
+from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare, reopen
 
 
 def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> Prepared:
@@ -38,23 +41,30 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
             else:
                 watcher.trial(number, len(trials), trial, "training")
                 started = time.perf_counter()
-                watcher.trial(number, len(trials), trial, _train_trial(place, trial, prepared, watcher))
+                watcher.trial(number, len(trials), trial, _train_trial(place, trial, prepared, settings.watch, watcher))
                 waiting -= 1
                 if first and waiting:
                     minutes = waiting * (time.perf_counter() - started) / 60
                     others = f"{waiting} trainings take" if waiting > 1 else "training takes"
                     watcher.say(f"At that pace the other {others} some {minutes:.1f} minutes.")
                 first = False
-            for name in ("last.safetensors", "last.json"):  # needed for resuming alone, and twice the weights' size
-                (place / name).unlink(missing_ok=True)
+            remove_checkpoints(place)  # needed for resuming alone, and thrice the weights' size
         return prepared
 
 
-def _train_trial(place: Path, trial: Trial, prepared: Prepared, watcher: StudyWatcher) -> str:
+def _train_trial(place: Path, trial: Trial, prepared: Prepared, watch: WatchSettings, watcher: StudyWatcher) -> str:
     """Train one trial, and return how it went, in words."""
     plan = prepared.run_plan(trial.expression, trial.seed, trial.fold)
     try:
-        run = train_run(place, plan, prepared.store, prepared.splits[trial.fold], watcher=watcher)
+        run = train_run(
+            place,
+            plan,
+            prepared.store,
+            prepared.splits[trial.fold],
+            smaller=prepared.smaller,
+            watch=watch,
+            watcher=watcher,
+        )
     except TrainingError as error:
         write_json(place / "failed.json", {"loss": trial.expression, "seed": trial.seed, "why": str(error)})
         return "failed"
@@ -64,19 +74,47 @@ def _train_trial(place: Path, trial: Trial, prepared: Prepared, watcher: StudyWa
 
 
 def run_training(folder: Path, settings: RunSettings, watcher: StudyWatcher) -> dict[str, Any]:
-    """Train one network; return its ``run.json``. Interrupted and called again, it goes on where it was."""
-    source = list_data(settings)
-    with only_writer(folder):
-        prepared = prepare(folder, settings, source, watcher)
+    """Train one network; return its ``run.json``. Stopped and called again, it goes on where it was.
+
+    In several processes, each calls it; the first prepares the data, and the others open what it prepared.
+    """
+    with contextlib.ExitStack() as held:
+        if processes.is_first():
+            prepared = _prepared_by_first(folder, settings, watcher, held)
+        else:
+            error, place = processes.from_first((None, ""))
+            if error is not None:
+                raise error
+            prepared = reopen(Path(place))
+            folder = Path(place)
         (name, expression), *_ = prepared.plan.losses.items()
-        watcher.trial(1, 1, Trial(name, expression, prepared.plan.seeds[0], ""), "training")
+        seed = prepared.plan.seeds[0]
+        watcher.trial(1, 1, Trial(name, expression, seed, ""), "training")
         return train_run(
             folder,
-            prepared.run_plan(expression, prepared.plan.seeds[0]),
+            prepared.run_plan(expression, seed),
             prepared.store,
             prepared.split,
+            smaller=prepared.smaller,
+            watch=settings.watch,
             watcher=watcher,
         )
+
+
+def _prepared_by_first(
+    folder: Path, settings: RunSettings, watcher: StudyWatcher, held: contextlib.ExitStack
+) -> Prepared:
+    """Prepare while other processes wait, and tell them where, or that it cannot be done."""
+    error: BasreliefError | None = None
+    try:
+        source = list_data(settings)
+        held.enter_context(only_writer(folder))
+        return prepare(folder, settings, source, watcher)
+    except BasreliefError as found:
+        error = found
+        raise
+    finally:
+        processes.from_first((error, str(folder.absolute())))
 
 
 def outcome_of(place: Path) -> dict[str, Any] | None:
