@@ -74,6 +74,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "metric": (str, "What chooses checkpoints and decides.  [default: mask/iou, without masks depth/rmse]"),
     "augment": (str, "Of training batches, such as 'flip + rotate(degrees=10)' (basrelief list augmentations)."),
     "activation": (str, "Activation of a head, such as mask=identity.  [default: sigmoid]"),
+    "mask_values": (str, "Label values that the mask head regresses, one a class: 50,100 (with mask=identity)."),
     "weights": (str, "none, or a run or checkpoint to start from.  [default: none]"),
     "precision": (str, "auto, fp32, bf16 or fp16.  [default: auto]"),
     "seed": (int, "The seed; a study's first, the others follow.  [default: 0]"),

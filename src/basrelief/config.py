@@ -96,6 +96,10 @@ Resolution = Annotated[tuple[Side, Side], BeforeValidator(_read_resolution)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_read_numbers)]
 MaskMap = Annotated[dict[int, str], BeforeValidator(lambda v: parse_mask_map(v) if isinstance(v, str) else v)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), Field(min_length=1)]
+LabelValues = Annotated[
+    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
+    BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v),
+]
 Activations = Annotated[dict[str, str], BeforeValidator(_read_activations)]
 
 
@@ -181,6 +185,9 @@ class TrainSettings(_Settings):
         Chooses the checkpoint and decides the study; None: ``mask/iou`` where there are masks, else ``depth/rmse``.
     activation
         Head -> activation, sigmoid where not given.
+    mask_values
+        Label values that the mask head regresses, one a class, as write-up D's 50, 100, ...; the losses of masks then
+        see these in place of 1. Needs the activation ``identity``.
     augment
         What is done to training batches, as ``parse_augment`` reads it; "none" by default.
     weights
@@ -209,6 +216,7 @@ class TrainSettings(_Settings):
     freeze: Annotated[tuple[str, ...], BeforeValidator(_read_freeze)] = ()
     metric: str | None = None
     activation: Activations = {}
+    mask_values: LabelValues = ()
     augment: str = "none"
     weights: str = "none"
     device: str = "auto"

@@ -141,6 +141,8 @@ def load_run(folder: Path, device: str = "auto") -> Predictor:
         depth="depth" in run["heads"],
         background=run["background"],
     )
+    if run["settings"].get("mask_values"):
+        model.regress_labels(run["settings"]["mask_values"])
     path = folder / "best.safetensors"
     restore_model(model, load_checkpoint(path).model, path)
     return Predictor(run, model, torch.device(choose_machine(device, "fp32").device))

@@ -69,12 +69,15 @@ def build_model(plan: RunPlan, store: Store) -> Network:
     assert plan.settings.network is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(plan.seed, "weights"))
-        return create_model(
+        model = create_model(
             plan.settings.network,
             mask_classes=len(store.facts.classes) if "mask" in plan.heads else 0,
             depth="depth" in plan.heads,
             background=plan.background,
         )
+    if plan.settings.mask_values:
+        model.regress_labels(plan.settings.mask_values)
+    return model
 
 
 def start_from(model: nn.Module, weights: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from basrelief.augment import parse_augment
+from basrelief.batch import Batch
 from basrelief.config import Stage, WatchSettings
 from basrelief.data.loader import Loader
 from basrelief.data.splits import Split
@@ -171,6 +173,8 @@ def train_run(
                 with together:
                     with accelerator.autocast():
                         outputs = forward(network, part)
+                    if bare.mask_values is not None:
+                        outputs, part = _in_label_values(outputs, part, bare.mask_values)
                     value = loss(outputs, part, activations=settings.activation)
                     if state.batch % shares_every == 0 and part is parts[-1]:
                         weights = value.weights
@@ -300,6 +304,13 @@ def _open_loaders(
 def _others(number: int) -> tuple[int, ...]:
     """Return what a process's own random streams are told apart by; the first one's are those of a run alone."""
     return (number,) if number else ()
+
+
+def _in_label_values(outputs: Mapping[str, Tensor], batch: Batch, values: Tensor) -> tuple[dict[str, Tensor], Batch]:
+    """Return predictions and truth of the mask as label values, for losses that were stated on them."""
+    assert batch.mask is not None
+    labelled = dataclasses.replace(batch, mask=batch.mask * values)
+    return {**outputs, "mask": outputs["mask"].float() * values}, labelled
 
 
 def _scores(state: TrainingState, stages: Sequence[int], column: str, sign: int) -> list[list[float | None]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,6 +40,19 @@ class Network(nn.Module, ABC):
         super().__init__()
         self.heads = heads
         self.takes_background = background
+        self.mask_values: Tensor | None
+        self.register_buffer("mask_values", None, persistent=False)
+
+    def regress_labels(self, values: Sequence[float]) -> None:
+        """Let the mask head give label values, one a class, such as 50, 100, ... of write-up D.
+
+        ``forward`` divides by them, so that what it returns means the same as that of any head with the activation
+        ``identity``: 1 is figure, 0 is not, and a pixel counts above one half. Losses on the values themselves multiply
+        both sides by ``mask_values`` again.
+        """
+        if len(values) != self.heads.mask_classes:
+            raise UsageError(f"{len(values)} label values for {self.heads.mask_classes} classes; give one for each.")
+        self.mask_values = torch.tensor([float(value) for value in values]).view(1, -1, 1, 1)
 
     @abstractmethod
     def logits(self, image: Tensor, background: Tensor | None) -> dict[str, Tensor]:
@@ -63,4 +78,6 @@ class Network(nn.Module, ABC):
         outputs = self.logits(image, background)
         if down or right:
             outputs = {name: plane[..., :height, :width] for name, plane in outputs.items()}
+        if self.mask_values is not None:
+            outputs = {**outputs, "mask": outputs["mask"] / self.mask_values}
         return outputs

@@ -203,6 +203,10 @@ def _complete(
         training = max(1, round(0.7 * len(entries)))
         epochs = min(40, max(3, math.ceil(DEFAULT_IMAGES / training)))
         said.append(f"Epochs: {epochs}, so that a trial sees some {epochs * training} images.")
+    if train.mask_values:
+        if train.activation.get("mask") != "identity":
+            raise UsageError("--mask-values are regressed as they are: give --activation mask=identity with them.")
+        model.regress_labels(train.mask_values)
     for head, activation in train.activation.items():
         check_activation(head, activation)
         if activation == "softmax" and (head == "depth" or len(source.classes) < 2):
