@@ -21,7 +21,7 @@ from basrelief.engine.evaluate import activate, forward
 from basrelief.engine.machine import choose_machine
 from basrelief.errors import DataError, UsageError
 from basrelief.files import read_json
-from basrelief.models import create_model
+from basrelief.models import create_model, without_weights
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def load_run(folder: Path, device: str = "auto") -> Predictor:
     if run.get("status") != "finished":
         raise DataError(f"The training in {folder} is not finished. Start the same command again to go on with it.")
     model = create_model(
-        run["network"],
+        without_weights(run["network"]),
         mask_classes=len(run["classes"]) if "mask" in run["heads"] else 0,
         depth="depth" in run["heads"],
         background=run["background"],

@@ -37,6 +37,11 @@ class MaskNet(Network):
         self.body = nn.Sequential(_layer(32, 64, dropout), _layer(64, 64, dropout))
         self.mask_head = nn.Conv2d(64, heads.mask_classes, 1)
 
+    @property
+    def head_parts(self) -> dict[str, tuple[str, ...]]:
+        """Target -> names of the submodules that serve it alone; see ``Network.head_parts``."""
+        return {"mask": ("mask_head",)}
+
     def logits(self, image: Tensor, background: Tensor | None) -> dict[str, Tensor]:
         """Return the logits of each head; see ``Network.logits``."""
         features = self.image_stem(image)

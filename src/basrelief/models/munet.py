@@ -39,6 +39,11 @@ class MUNet(Network):
     stride = 8
     has_unused_parameters = True
     """Whether a backward pass leaves parameters without a gradient, which multi-process training must be told."""
+    encoder_parts = (
+        *("stem", "down_64", "halve_64", "down_64_norm"),
+        *("widen", "down_128", "down_128_norm", "halve_128"),
+    )
+    target_parts = ("final",)
 
     def __init__(self, heads: Heads, background: bool, blocks: int = 16) -> None:
         super().__init__(heads, background)

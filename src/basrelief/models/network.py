@@ -30,11 +30,16 @@ class Network(nn.Module, ABC):
     """A network from an image, and its background where built so, to a dict of logits at the image's own size.
 
     A subclass sets ``stride``, the number its sizes must be divisible by, and gives ``logits``. Other sizes are padded
-    at the right and the bottom by repeating the border, and the result is cropped back.
+    at the right and the bottom by repeating the border, and the result is cropped back. It also says which of its
+    submodules are the encoder and which serve one target alone; what is neither is shared by the targets.
     """
 
     stride = 1
     has_unused_parameters = False  # True: some never get a gradient, which several processes must be told
+    encoder_parts: tuple[str, ...] = ()
+    """Names of the submodules that are the encoder, which ``--freeze encoder`` holds; () where there is none."""
+    target_parts: tuple[str, ...] = ()
+    """Names of the submodules that hold, by target, what serves that target alone (decoder, head)."""
 
     def __init__(self, heads: Heads, background: bool) -> None:
         super().__init__()
@@ -53,6 +58,14 @@ class Network(nn.Module, ABC):
         if len(values) != self.heads.mask_classes:
             raise UsageError(f"{len(values)} label values for {self.heads.mask_classes} classes; give one for each.")
         self.mask_values = torch.tensor([float(value) for value in values]).view(1, -1, 1, 1)
+
+    @property
+    def head_parts(self) -> dict[str, tuple[str, ...]]:
+        """Target -> names of the submodules that serve it alone, such as ``{"mask": ("decoders.mask",)}``.
+
+        All other weights can be taken over from a network of the same name with other heads.
+        """
+        return {target: tuple(f"{part}.{target}" for part in self.target_parts) for target in self.heads.channels()}
 
     @abstractmethod
     def logits(self, image: Tensor, background: Tensor | None) -> dict[str, Tensor]:
@@ -75,7 +88,15 @@ class Network(nn.Module, ABC):
         if down or right:
             image = F.pad(image, (0, right, 0, down), mode="replicate")
             background = None if background is None else F.pad(background, (0, right, 0, down), mode="replicate")
-        outputs = self.logits(image, background)
+        try:
+            outputs = self.logits(image, background)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise UsageError(
+                f"Batch norm cannot train on a batch of one image of {height}x{width} px here: somewhere it is one "
+                "value a channel. Use batches of 2 or more, or a larger resolution."
+            ) from None
         if down or right:
             outputs = {name: plane[..., :height, :width] for name, plane in outputs.items()}
         if self.mask_values is not None:

@@ -21,6 +21,8 @@ class ResUNet(Network):
     """
 
     stride = 16
+    encoder_parts = ("stem", "encoder", "downs")
+    target_parts = ("decoders",)
 
     def __init__(self, heads: Heads, background: bool) -> None:
         super().__init__(heads, background)

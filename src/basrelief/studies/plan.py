@@ -21,7 +21,7 @@ from basrelief.errors import BasreliefError, DataError, UsageError
 from basrelief.losses.expression import parse_loss
 from basrelief.losses.loss import Loss, check_activation
 from basrelief.metrics import check_metric, default_metric
-from basrelief.models import MODELS, create_model, parse_model
+from basrelief.models import MODELS, create_model, find_model, parse_model
 from basrelief.schedules import parse_schedule
 
 # With both targets: the three combinations that write-up A compared.
@@ -177,7 +177,7 @@ def _complete(
         network = "resunet"
         said.append("Network: resunet.")
     base, _ = parse_model(network)
-    lacking = [head for head in heads if head not in MODELS[base].targets]
+    lacking = [head for head in heads if head not in find_model(base).targets]
     if lacking:
         fitting = [name for name, spec in MODELS.items() if set(heads) <= set(spec.targets)]
         raise UsageError(
