@@ -75,7 +75,10 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "augment": (str, "Of training batches, such as 'flip + rotate(degrees=10)' (basrelief list augmentations)."),
     "activation": (str, "Activation of a head, such as mask=identity.  [default: sigmoid]"),
     "mask_values": (str, "Label values that the mask head regresses, one a class: 50,100 (with mask=identity)."),
-    "weights": (str, "none, or a run or checkpoint to start from.  [default: none]"),
+    "weights": (
+        str,
+        "none, a run or file to start from, or (smp/ networks) a name such as imagenet.  [default: none]",
+    ),
     "precision": (str, "auto, fp32, bf16 or fp16.  [default: auto]"),
     "seed": (int, "The seed; a study's first, the others follow.  [default: 0]"),
 }

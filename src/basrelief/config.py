@@ -64,6 +64,11 @@ def _read_location(value: Any) -> Any:
     return text if ":" in text.partition("/")[0] else os.path.abspath(text)  # noqa: PTH100 - links stay links
 
 
+def _read_place(value: Any) -> Any:
+    """Make the path of a run or file absolute; names stay as they are."""
+    return os.path.abspath(value) if isinstance(value, str | Path) and os.path.exists(value) else value  # noqa: PTH100, PTH110
+
+
 def _read_split(value: Any) -> Any:
     """Make the path of a file absolute, as that of the data is; rules and shares stay as they are."""
     return os.path.abspath(value) if isinstance(value, str | Path) and os.path.isfile(value) else value  # noqa: PTH100, PTH113
@@ -191,7 +196,8 @@ class TrainSettings(_Settings):
     augment
         What is done to training batches, as ``parse_augment`` reads it; "none" by default.
     weights
-        "none", or a run or checkpoint to start from.
+        "none"; a run, checkpoint or file of tensors to start from; or the name of pretrained weights of an ``smp/``
+        network.
     device, precision
         "auto" chooses; what was chosen is stored and used again on resuming.
     seed
@@ -218,7 +224,7 @@ class TrainSettings(_Settings):
     activation: Activations = {}
     mask_values: LabelValues = ()
     augment: str = "none"
-    weights: str = "none"
+    weights: Annotated[str, BeforeValidator(_read_place)] = "none"
     device: str = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

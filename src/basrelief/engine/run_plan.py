@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from basrelief.config import TrainSettings
 from basrelief.data.store import Store
-from basrelief.engine.checkpoint import load_checkpoint, restore_model
 from basrelief.engine.machine import Machine
 from basrelief.models import create_model
 from basrelief.models.network import Network
@@ -78,10 +75,3 @@ def build_model(plan: RunPlan, store: Store) -> Network:
     if plan.settings.mask_values:
         model.regress_labels(plan.settings.mask_values)
     return model
-
-
-def start_from(model: nn.Module, weights: str) -> None:
-    """Load the weights of an earlier run (its directory) or checkpoint file into ``model``."""
-    path = Path(weights)
-    path = path / "best.safetensors" if path.is_dir() else path
-    restore_model(model, load_checkpoint(path).model, path)

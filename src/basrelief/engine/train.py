@@ -27,9 +27,10 @@ from basrelief.engine.machine import versions
 from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm, update_average
 from basrelief.engine.records import RunningShares, RunningTerms
 from basrelief.engine.run_files import previous_run, tensorboard, write_history, write_previews, write_scores
-from basrelief.engine.run_plan import RunPlan, build_model, start_from
+from basrelief.engine.run_plan import RunPlan, build_model
 from basrelief.engine.state import TrainingState
 from basrelief.engine.watcher import Silent, Watcher
+from basrelief.engine.weights import start_from
 from basrelief.errors import TrainingError
 from basrelief.files import write_json
 from basrelief.losses.expression import parse_loss

@@ -122,6 +122,24 @@ def options_of(base: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters[2:]}  # after the heads and the background
 
 
+def with_weights(name: str, weights: str) -> str:
+    """Return the name of the same network with pretrained weights of this name, which only ``smp/`` networks have.
+
+    Raises
+    ------
+    UsageError
+        For any other network.
+    """
+    base, options = parse_model(name)
+    if "weights" not in options_of(base):
+        raise UsageError(
+            f"--weights {weights}: there is no such run or file, and {base} has no pretrained weights by name, as "
+            "smp/unet:resnet18 and its like have. Give none, a run, or a file."
+        )
+    given = {**options, "weights": weights}
+    return f"{base}({', '.join(f'{option}={value!r}' for option, value in given.items())})"
+
+
 def without_weights(name: str) -> str:
     """Return the name of the same network without pretrained weights, for one whose weights come from a checkpoint."""
     base, options = parse_model(name)

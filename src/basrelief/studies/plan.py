@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -21,7 +22,7 @@ from basrelief.errors import BasreliefError, DataError, UsageError
 from basrelief.losses.expression import parse_loss
 from basrelief.losses.loss import Loss, check_activation
 from basrelief.metrics import check_metric, default_metric
-from basrelief.models import MODELS, create_model, find_model, parse_model
+from basrelief.models import MODELS, create_model, find_model, parse_model, with_weights
 from basrelief.schedules import parse_schedule
 
 # With both targets: the three combinations that write-up A compared.
@@ -176,6 +177,9 @@ def _complete(
     if network is None:
         network = "resunet"
         said.append("Network: resunet.")
+    weights = train.weights
+    if weights != "none" and not Path(weights).exists():
+        network, weights = with_weights(network, weights), "none"
     base, _ = parse_model(network)
     lacking = [head for head in heads if head not in find_model(base).targets]
     if lacking:
@@ -211,7 +215,9 @@ def _complete(
         check_activation(head, activation)
         if activation == "softmax" and (head == "depth" or len(source.classes) < 2):
             raise UsageError(f"--activation {head}=softmax needs several classes; of one channel it is 1 everywhere.")
-    return train.model_copy(update={"metric": metric, "network": network, "resolution": resolution, "epochs": epochs})
+    return train.model_copy(
+        update={"metric": metric, "network": network, "weights": weights, "resolution": resolution, "epochs": epochs}
+    )
 
 
 def _check_targets(loss: Loss, source: Source) -> None:

@@ -20,8 +20,9 @@ from basrelief.data.source import SPLITS, DataOptions, Source
 from basrelief.data.splits import Split, split_folds, split_store, spread_out
 from basrelief.data.store import FACTS, Store, open_store
 from basrelief.engine.machine import Machine, versions
-from basrelief.engine.run_plan import RunPlan, build_model, start_from
+from basrelief.engine.run_plan import RunPlan, build_model
 from basrelief.engine.watcher import Watcher
+from basrelief.engine.weights import start_from
 from basrelief.errors import DataError, OutputError, UsageError
 from basrelief.files import read_json, write_atomic, write_json
 from basrelief.studies.plan import StudyPlan, Trial, named_losses, plan_run, plan_study
@@ -141,7 +142,7 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
         watcher.say(f"{len(store.facts.skipped)} broken samples are left out (--skip-broken).")
     prepared = Prepared(plan, store, splits, _pack_smaller(folder, source, plan, options, store, watcher))
     if document is None:
-        _check_trainable(prepared)
+        _check_trainable(prepared, watcher)
         _write_splits(folder, prepared)
         write_json(folder / PLAN, _document(folder, prepared, asked))
     elif [split.fingerprint() for split in splits] != [stored["fingerprint"] for stored in document["splits"]]:
@@ -262,7 +263,7 @@ def _is_used_in_place(source: Source, plan: StudyPlan, options: DataOptions) -> 
     )
 
 
-def _check_trainable(prepared: Prepared) -> None:
+def _check_trainable(prepared: Prepared, watcher: StudyWatcher) -> None:
     """Raise where training would fail or its scores would be empty: better now than after an hour."""
     plan, store = prepared.plan, prepared.store
     metric = str(plan.train.metric)
@@ -276,8 +277,8 @@ def _check_trainable(prepared: Prepared) -> None:
                     "data otherwise with --split."
                 )
     model = build_model(prepared.run_plan(next(iter(plan.losses.values())), plan.seeds[0]), store)
-    if plan.train.weights != "none":
-        start_from(model, plan.train.weights)
+    if plan.train.weights != "none" and (said := start_from(model, plan.train.weights)):
+        watcher.say(said)
     count = min(len(split.rows["train"]) for split in prepared.splits)
     smallest = min(count // -(-count // stage.batch_size) for stage in plan.train.course())  # batch of an epoch
     parts = plan.machine.processes * plan.train.accumulate
