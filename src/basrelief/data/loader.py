@@ -59,7 +59,7 @@ class Loader:
         background: bool,
         workers: int | None = None,
     ) -> None:
-        self.facts = store.facts
+        self.store, self.facts = store, store.facts
         self.rows = np.ascontiguousarray(rows, dtype=np.int64)
         self.batch_size = batch_size
         self.device = device

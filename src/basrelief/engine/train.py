@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,20 +20,19 @@ from basrelief.data.loader import Loader
 from basrelief.data.splits import Split
 from basrelief.data.store import Store
 from basrelief.engine import processes
-from basrelief.engine.checkpoint import BEST, load_checkpoint, remove_checkpoints, restore_model, weights_hash
+from basrelief.engine.checkpoint import BEST, weights_hash
 from basrelief.engine.evaluate import evaluate, forward
-from basrelief.engine.machine import versions
+from basrelief.engine.finish import finish_run, open_loaders, run_facts
 from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm, update_average
 from basrelief.engine.records import RunningShares, RunningTerms
-from basrelief.engine.run_files import previous_run, tensorboard, write_history, write_previews, write_scores
+from basrelief.engine.run_files import previous_run, tensorboard, write_history
 from basrelief.engine.run_plan import RunPlan, build_model
 from basrelief.engine.state import TrainingState
 from basrelief.engine.watcher import Silent, Watcher
 from basrelief.engine.weights import start_from
-from basrelief.errors import TrainingError
 from basrelief.files import write_json
 from basrelief.losses.expression import parse_loss
-from basrelief.metrics import DEFINITIONS_VERSION, alignments_of, count_images, main_metrics, metric_spec, summarise
+from basrelief.metrics import main_metrics, metric_spec, summarise
 from basrelief.schedules import Progress, parse_schedule
 from basrelief.seeding import stream_seed
 
@@ -94,6 +92,8 @@ def train_run(
     if settings.weights != "none":
         start_from(model, settings.weights)
     model = model.to(memory_format=torch.channels_last) if machine.channels_last else model
+    if machine.processes > 1 and machine.device.startswith("cuda"):  # torch has no such layer for CPUs
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     freeze(model, settings.freeze)
     accelerator = machine.accelerator(unused=model.has_unused_parameters or set(targets) != set(plan.heads))
     device = accelerator.device
@@ -115,22 +115,7 @@ def train_run(
     state = TrainingState(bare, average, loss, optimizer.optimizer, scaler, RunningTerms(loss, scaler is not None))
     if before is not None:
         state.restore(folder)
-    header = document | {
-        "status": "running",
-        "network": settings.network,
-        "resolution": list(store.facts.resolution),
-        "classes": list(store.facts.classes),
-        "activations": {head: settings.activation.get(head, "sigmoid") for head in plan.heads},
-        "targets": list(targets),
-        "depth_max": store.facts.depth_max,
-        "depth_unit": store.facts.depth_unit,
-        "depth_kind": store.facts.depth_kind,
-        "samples": {name: len(rows) for name, rows in split.rows.items()},
-        "parameters": sum(p.numel() for p in bare.parameters()),
-        "initial_weights": initial,
-        "definitions": DEFINITIONS_VERSION,
-        "versions": versions(),
-    }
+    header = document | run_facts(plan, store, split, bare, targets) | {"initial_weights": initial}
     first = processes.is_first()
     if first:
         write_json(folder / "run.json", header)
@@ -145,7 +130,7 @@ def train_run(
         if stages[epoch] != open_stage:
             open_stage = stages[epoch]
             at = store if stage.resolution == store.facts.resolution else (smaller or {})[stage.resolution]
-            loaders = _open_loaders(plan, at, split, stage, targets, device, watch.workers)
+            loaders = open_loaders(plan, at, split, stage, targets, device, watch.workers)
         length = lengths[open_stage]
         shares_every = -(-length // SHARES_PER_EPOCH)
         network.train()
@@ -248,58 +233,9 @@ def train_run(
     if board is not None:
         board.close()
 
-    processes.wait_for_all()
-    if not (folder / BEST).exists():
-        raise TrainingError(
-            f"No epoch gave a score for {settings.metric} on the validation images, so none was chosen."
-        )
-    restore_model(bare, load_checkpoint(folder / BEST).model, folder / BEST)
-    if "test" not in loaders or loaders["val"].facts.resolution != store.facts.resolution:
-        loaders = _open_loaders(plan, store, split, course[-1], targets, device, watch.workers)
-    align = alignments_of(settings.metric)
+    everything = open_loaders(plan, store, split, course[-1], targets, device, watch.workers)
     with accelerator.autocast():
-        results = {name: evaluate(bare, loaders[name], settings.activation, align=align) for name in ("val", "test")}
-    timed = state.history[1:] or state.history  # the first epoch also warms caches up
-    finished = header | {
-        "status": "finished",
-        "best_epoch": state.best["epoch"],
-        "stopped_early": len(state.history) < len(stages),
-        "curve": [record.get(f"val/{settings.metric}") for record in state.history],
-        "metrics": summarise(results["test"][1], store.facts.classes),
-        "counts": count_images(results["test"][1], store.facts.classes),
-        "val_metrics": summarise(results["val"][1], store.facts.classes),
-        "images_per_second": len(split.rows["train"]) * len(timed) / sum(record["seconds"] for record in timed),
-        "seconds": sum(record["seconds"] for record in state.history),
-    }
-    if first:
-        write_scores(folder, store, results)
-        with accelerator.autocast():
-            write_previews(folder, bare, loaders["val"], settings.activation)
-        write_json(folder / "run.json", finished)
-        remove_checkpoints(folder, all_but_last=True)
-    processes.wait_for_all()
-    return finished
-
-
-def _open_loaders(
-    plan: RunPlan,
-    store: Store,
-    split: Split,
-    stage: Stage,
-    targets: Sequence[str],
-    device: torch.device,
-    workers: int | None,
-) -> dict[str, Loader]:
-    everything = Loader(
-        store,
-        np.arange(store.facts.count),
-        stage.batch_size,
-        device,
-        targets=targets,
-        background=plan.background,
-        workers=workers,
-    )
-    return {name: everything.serving(rows) for name, rows in split.rows.items()}
+        return finish_run(folder, plan, header, bare, everything, state.history, state.best["epoch"], len(stages))
 
 
 def _others(number: int) -> tuple[int, ...]:
