@@ -20,8 +20,8 @@ from basrelief.data.inspect import inspect_source
 from basrelief.data.scenes import read_scenes
 from basrelief.data.source import DataOptions, Entry, Fault, Source
 from basrelief.errors import DataError, OutputError
+from basrelief.functional.colours import HATCH, class_colours
 from basrelief.report.inspection import MARK, check_place, render_inspection
-from basrelief.report.pictures import HATCH, class_colours
 from basrelief.report.thumbnails import SIDE, show_planes
 from support import write_folder
 

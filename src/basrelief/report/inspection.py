@@ -12,8 +12,8 @@ from basrelief.data.inspect import Inspection
 from basrelief.data.leaks import leak_faults
 from basrelief.data.source import Entry, Source
 from basrelief.errors import DataError, OutputError
+from basrelief.functional.colours import VIRIDIS, class_colours
 from basrelief.report.page import read_part
-from basrelief.report.pictures import VIRIDIS, class_colours
 from basrelief.report.tables import decimals_for, format_number
 from basrelief.report.thumbnails import show_image, show_planes
 

@@ -10,18 +10,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from basrelief.functional.colours import (
+    VIRIDIS,
+    class_colours,
+    class_names,
+    colour_depth,
+    colour_mask,
+    depth_palette,
+    depth_range,
+    label_classes,
+)
 from basrelief.report.contents import Pictures
 from basrelief.report.tables import decimals_for, finite, format_number
 
 # All pictures of the wall together; beyond it they are thinned, so that the page stays easy to send.
 PIXEL_BUDGET = 8_000_000
-
-# The ten anchors of viridis (CC0, S. van der Walt and N. Smith), interpolated linearly.
-VIRIDIS = ("440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725")
-
-# Okabe and Ito's colours, for class labels on black.
-CLASS_COLOURS = ("56b4e9", "e69f00", "009e73", "cc79a7", "f0e442", "d55e00", "0072b2")
-HATCH = (96, 150)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def build_wall(pictures: Pictures, losses: Sequence[tuple[int, str]]) -> Wall:
     mask, depth = thin(pictures.mask), thin(pictures.depth)
     masks = [thin(planes.get("mask")) for planes in predicted]
     depths = [thin(planes.get("depth")) for planes in predicted]
-    low, high = _depth_range([depth] if depth is not None else [one for one in depths if one is not None])
+    low, high = depth_range([depth] if depth is not None else [one for one in depths if one is not None])
     classes = _count_classes(mask, masks)
     colours = class_colours(pictures.classes, classes)
     scores = [[finite(score) for score in pictures.scores.get(name, ())] for _, name in columns]
@@ -120,7 +123,7 @@ def build_wall(pictures: Pictures, losses: Sequence[tuple[int, str]]) -> Wall:
                     for own_mask, own_depth, own in zip(masks, depths, scores, strict=True)
                 ],
                 scores=[own[n] for own in scores],
-                outline="" if mask is None else trace_outline(_label(mask[n])),
+                outline="" if mask is None else trace_outline(label_classes(mask[n])),
             )
         )
     unit_decimals = max(decimals_for([low, high]) - 1, 0)
@@ -134,7 +137,7 @@ def build_wall(pictures: Pictures, losses: Sequence[tuple[int, str]]) -> Wall:
         seed=pictures.seed,
         classes=[
             (str(name), f"#{bytes(colour.tolist()).hex()}")
-            for name, colour in zip(_class_names(pictures.classes, classes), colours, strict=True)
+            for name, colour in zip(class_names(pictures.classes, classes), colours, strict=True)
         ]
         if classes > 1
         else [],
@@ -143,30 +146,6 @@ def build_wall(pictures: Pictures, losses: Sequence[tuple[int, str]]) -> Wall:
         has_background=pictures.background is not None,
         has_unknown=bool((mask is not None and (mask == 255).any()) or (depth is not None and np.isnan(depth).any())),
     )
-
-
-def colour_depth(depth: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return uint8 (H, W) places in `depth_palette`: 0 to 253 from ``low`` to ``high``, 254 and 255 hatch the unknown.
-
-    Parameters
-    ----------
-    depth
-        float (H, W) in the data's unit; what is not finite is unknown.
-    low, high
-        The ends of the scale; what lies beyond takes the colour of the end.
-    """
-    known = np.isfinite(depth)
-    share = np.clip((np.where(known, depth, low).astype(np.float64) - low) / (high - low), 0, 1)
-    places = np.rint(share * 253).astype(np.uint8)
-    return np.where(known, places, 254 + hatch(depth.shape)).astype(np.uint8)
-
-
-def depth_palette() -> np.ndarray:
-    """Return uint8 (256, 3): viridis in 254 steps, then the two greys of the hatching."""
-    anchors = np.array([list(bytes.fromhex(colour)) for colour in VIRIDIS], dtype=np.float64)
-    at = np.linspace(0, len(VIRIDIS) - 1, 254)
-    ramp = np.stack([np.interp(at, np.arange(len(VIRIDIS)), anchors[:, channel]) for channel in range(3)], axis=1)
-    return np.concatenate([np.rint(ramp), [[grey] * 3 for grey in HATCH]]).astype(np.uint8)
 
 
 def trace_outline(labels: np.ndarray) -> str:
@@ -183,23 +162,6 @@ def trace_outline(labels: np.ndarray) -> str:
     return "".join(parts)
 
 
-def hatch(shape: tuple[int, ...]) -> np.ndarray:
-    """Return uint8 (H, W), 0 and 1 in slanting stripes: places in ``HATCH``."""
-    rows, columns = np.indices(shape)
-    stripes: np.ndarray = ((rows + columns) // 2 % 2).astype(np.uint8)
-    return stripes
-
-
-def _depth_range(planes: Sequence[np.ndarray]) -> tuple[float, float]:
-    known = [plane[np.isfinite(plane)] for plane in planes]
-    values = np.concatenate(known) if known else np.empty(0)
-    if not values.size:
-        return 0.0, 1.0
-    # The outermost half per cent may be stray measurements that would wash out the rest.
-    low, high = (float(value) for value in np.quantile(values.astype(np.float64), (0.005, 0.995)))
-    return (low, high) if high > low else (low, low + (abs(low) or 1.0))
-
-
 def _scale_labels(low: float, high: float, decimals: int) -> tuple[str, str, str]:
     return (
         format_number(low, decimals),
@@ -212,42 +174,8 @@ def _count_classes(mask: np.ndarray | None, predictions: Sequence[np.ndarray | N
     return max((plane.shape[1] for plane in (mask, *predictions) if plane is not None), default=0)
 
 
-def _class_names(names: Sequence[str], count: int) -> list[str]:
-    return [names[place] if place < len(names) else f"class {place + 1}" for place in range(count)]
-
-
-def class_colours(names: Sequence[str], count: int) -> np.ndarray:
-    """Return uint8 (count, 3): each round through the palette is paler; a class called background is dark grey."""
-    colours = np.zeros((count, 3))
-    for place, name in enumerate(_class_names(names, count)):
-        base = np.array(list(bytes.fromhex(CLASS_COLOURS[place % len(CLASS_COLOURS)])), dtype=np.float64)
-        paler = min(0.4 * (place // len(CLASS_COLOURS)), 0.8)
-        colours[place] = 48.0 if str(name).lower() == "background" else base + (255 - base) * paler
-    return np.rint(colours).astype(np.uint8)
-
-
-def _label(mask: np.ndarray) -> np.ndarray:
-    """Return int (H, W): 0 for none or unknown, else 1 + the class; where classes overlap, the last one."""
-    present = mask == 1
-    order = np.arange(1, len(mask) + 1)[:, None, None]
-    labels: np.ndarray = (present * order).max(axis=0)
-    return labels
-
-
 def _encode_mask(planes: np.ndarray, colours: np.ndarray, *, truth: bool) -> str:
-    unknown = (planes == 255).all(axis=0) if truth else np.zeros(planes.shape[1:], dtype=bool)
-    if len(colours) == 1:
-        grey = (planes[0] == 1) * np.uint8(255) if truth else planes[0]
-        stripes = np.array(HATCH, dtype=np.uint8)[hatch(grey.shape)]
-        return encode(np.where(unknown, stripes, grey).astype(np.uint8))
-    if truth:
-        labels = _label(planes)
-        rgb = np.concatenate([np.zeros((1, 3), dtype=np.uint8), colours])[labels]
-    else:
-        share = planes.max(axis=0)[..., None] / 255.0
-        rgb = np.rint(colours[planes.argmax(axis=0)] * share).astype(np.uint8)
-    stripes = np.array(HATCH, dtype=np.uint8)[hatch(unknown.shape)][..., None]
-    return encode(np.where(unknown[..., None], stripes, rgb).astype(np.uint8))
+    return encode(colour_mask(planes, colours, truth=truth))
 
 
 def _encode_depth(depth: np.ndarray, low: float, high: float) -> str:

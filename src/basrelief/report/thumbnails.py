@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from basrelief.batch import Sample
-from basrelief.report.pictures import HATCH, colour_depth, depth_palette, encode, hatch
+from basrelief.functional.colours import HATCH, colour_depth, depth_palette, hatch
+from basrelief.report.pictures import encode
 
 SIDE = 208  # px, the longer side
 _OVER = 0.5  # how much of a class's colour covers the image
