@@ -35,9 +35,14 @@ def previous_run(folder: Path, document: Mapping[str, Any]) -> dict[str, Any] | 
 
 
 def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
-    """Write ``history.csv``, a line an epoch."""
+    """Write ``history.csv`` and ``history.parquet``, a line an epoch; what an epoch lacks is empty.
+
+    Parquet keeps what CSV readers guess wrong: the type of a column whose first lines are empty, and quotes in names.
+    """
     frame = pl.DataFrame(history, infer_schema_length=None)
+    frame = frame.with_columns(pl.selectors.by_dtype(pl.Null).cast(pl.Float64))
     write_atomic(folder / "history.csv", lambda temporary: frame.write_csv(temporary))
+    write_atomic(folder / "history.parquet", lambda temporary: frame.write_parquet(temporary))
 
 
 def write_scores(folder: Path, store: Store, results: Mapping[str, tuple[np.ndarray, dict[str, np.ndarray]]]) -> None:

@@ -70,14 +70,16 @@ def colour_mask(planes: np.ndarray, colours: np.ndarray, *, truth: bool) -> np.n
     unknown = (planes == 255).all(axis=0) if truth else np.zeros(planes.shape[1:], dtype=bool)
     stripes = np.array(HATCH, dtype=np.uint8)[hatch(unknown.shape)]
     if len(colours) == 1:
-        grey = (planes[0] == 1) * np.uint8(255) if truth else planes[0]
-        return np.where(unknown, stripes, grey).astype(np.uint8)
-    if truth:
-        rgb = np.concatenate([np.zeros((1, 3), dtype=np.uint8), colours])[label_classes(planes)]
+        shown = (planes[0] == 1) * np.uint8(255) if truth else planes[0]
     else:
-        share = planes.max(axis=0)[..., None] / 255.0
-        rgb = np.rint(colours[planes.argmax(axis=0)] * share).astype(np.uint8)
-    return np.where(unknown[..., None], stripes[..., None], rgb).astype(np.uint8)
+        unknown, stripes = unknown[..., None], stripes[..., None]
+        if truth:
+            shown = np.concatenate([np.zeros((1, 3), dtype=np.uint8), colours])[label_classes(planes)]
+        else:
+            share = planes.max(axis=0)[..., None] / 255.0
+            shown = np.rint(colours[planes.argmax(axis=0)] * share)
+    coloured: np.ndarray = np.where(unknown, stripes, shown).astype(np.uint8)
+    return coloured
 
 
 def label_classes(mask: np.ndarray) -> np.ndarray:
