@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 import json
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
@@ -114,10 +114,6 @@ def test_values_that_overflowed_or_are_missing_do_not_spoil_an_average(tmp_path:
 
 
 def test_pictures_come_back_pixel_by_pixel(tmp_path: Path) -> None:
-    import io
-
-    from PIL import Image
-
     picture = np.random.default_rng(0).integers(0, 256, (6, 9, 3)).astype(np.uint8)
     trackers = open_trackers(tmp_path, ["tensorboard"], PLAN, done=0, every=1)
     trackers.epoch(5, {}, {"samples/3": picture})
@@ -127,16 +123,9 @@ def test_pictures_come_back_pixel_by_pixel(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(found.encoded_image_string))), picture)
 
 
-NETWORKS = [
-    (name, background, depth)
-    for name, spec in MODELS.items()
-    for background in (False, True)
-    for depth in {False, "depth" in spec.targets}
-]
-
-
-@pytest.mark.parametrize(("name", "background", "depth"), NETWORKS)
-def test_every_network_is_drawn_and_left_as_it_was(name: str, background: bool, depth: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_is_drawn_and_left_as_it_was(name: str, full: bool, tmp_path: Path) -> None:
     model = create_model(
         name, mask_classes=2 if "mask" in MODELS[name].targets else 0, depth=depth, background=background
     )
@@ -149,7 +138,7 @@ def test_every_network_is_drawn_and_left_as_it_was(name: str, background: bool, 
     trackers = open_trackers(tmp_path, ["tensorboard"], PLAN, done=0, every=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        trackers.graph(model, Batch(image, image if background else None))
+        trackers.graph(model, Batch(image, image if full else None))
     trackers.step(1, {"train/loss": 1.0})
     trackers.close()
     nodes = read(tmp_path).Graph().node
@@ -235,10 +224,10 @@ class Notebook(accelerate_tracking.GeneralTracker):  # type: ignore[misc, name-d
 
 
 @pytest.fixture
-def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Notebook]]:
+def notebook(monkeypatch: pytest.MonkeyPatch) -> type[Notebook]:
     monkeypatch.setitem(accelerate_tracking.LOGGER_TYPE_TO_CLASS, "notebook", Notebook)
     monkeypatch.setattr(Notebook, "lines", [], raising=False)
-    yield Notebook
+    return Notebook
 
 
 def test_another_tracker_gets_the_plan_clean_names_and_pictures_but_nothing_of_the_environment(
@@ -292,6 +281,8 @@ def test_a_resumed_run_does_not_send_its_settings_again(tmp_path: Path, notebook
     assert [line[0] for line in notebook.lines] == ["init", "start", "finish"]
 
 
+# TensorBoard's thread tells of the fault before its next caller does.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_full_disk_ends_tensorboard_and_not_the_run(tmp_path: Path) -> None:
     heard: list[str] = []
     trackers = open_trackers(tmp_path, ["tensorboard"], PLAN, done=0, every=1, say=heard.append)
@@ -306,8 +297,7 @@ def test_a_full_disk_ends_tensorboard_and_not_the_run(tmp_path: Path) -> None:
     for step in range(1, 30):
         trackers.step(step, {"lr": 1.0})
         trackers.state()
-    with contextlib.suppress(OSError):
-        trackers.close()
+    trackers.close()
     assert len(heard) == 1
     assert "No space left" in heard[0]
 
@@ -322,9 +312,9 @@ def test_names_are_checked_before_anything_is_trained(monkeypatch: pytest.Monkey
     monkeypatch.setattr(accelerate_tracking, "get_available_trackers", lambda: ["tensorboard"])
     assert check_trackers(["tensorboard", "tensorboard"]) == ("tensorboard",)
     assert check_trackers(["none"]) == check_trackers([]) == ()
-    with pytest.raises(UsageError, match="'tensorbord'.*Did you mean 'tensorboard'"):
+    with pytest.raises(UsageError, match=r"'tensorbord'.*Did you mean 'tensorboard'"):
         check_trackers(["tensorbord"])
-    with pytest.raises(UsageError, match="pip install wandb.*Installed are: tensorboard"):
+    with pytest.raises(UsageError, match=r"pip install wandb.*Installed are: tensorboard"):
         check_trackers(["tensorboard", "wandb"])
     with pytest.raises(UsageError, match="none stands beside wandb"):
         check_trackers(["none", "wandb"])
