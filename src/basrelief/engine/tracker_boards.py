@@ -107,13 +107,17 @@ class TensorBoard:
     def graph(self, model: nn.Module, batch: Batch) -> None:
         """Draw the network, traced in float32 and evaluation mode on one sample; it is left as it was."""
         network = bare_network(model)
+
+        def as_tuple(*inputs: Tensor) -> tuple[Tensor, ...]:  # a graph can have no dict
+            return tuple(type(network).forward(plain, *inputs).values())
+
         plain = copy.copy(network)  # shares everything, but not the forward that accelerate put on it for autocast
-        plain.__dict__.pop("forward", None)
+        plain.__dict__["forward"] = as_tuple
         inputs = tuple(batch[name][:1].detach().clone() for name in ("image", "background") if name in batch)
         with undisturbed(network), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that sizes become constants, which is right for a drawing
             plain.training = False
-            self.writer.add_graph(_AsTuple(plain).eval(), inputs)
+            self.writer.add_graph(plain, inputs)
 
     def flush(self) -> None:
         """Bring to disk what was written."""
@@ -122,17 +126,6 @@ class TensorBoard:
     def finish(self) -> None:
         """Write the rest and close the file."""
         self.writer.close()
-
-
-class _AsTuple(nn.Module):
-    """A network whose outputs are a tuple, since a graph can have no dict."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.network(*inputs).values())
 
 
 class Other:
