@@ -43,9 +43,6 @@ DEMO = {
 class Quiet(Silent):
     """A study watcher that says nothing."""
 
-    def say(self, text: str) -> None:
-        """Do nothing."""
-
     def packing(self, done: int, total: int) -> None:
         """Do nothing."""
 

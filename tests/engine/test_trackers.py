@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 from torch import nn
 
 from basrelief.batch import Batch
@@ -66,6 +67,8 @@ def test_a_point_is_the_mean_of_the_steps_since_the_last_also_over_the_end_of_an
 def test_a_resumed_curve_is_the_uninterrupted_one(
     tmp_path_factory: pytest.TempPathFactory, cut: int, lost: int, every: int
 ) -> None:
+    # Files of one second are read in the order of their names, which end in a count: 10 would come before 9.
+    event_file_writer._global_uid = event_file_writer.AtomicCounter(1000)
     whole, broken = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("broken")
     trackers = open_trackers(whole, ["tensorboard"], PLAN, done=0, every=every)
     write_steps(trackers, 1, 20)

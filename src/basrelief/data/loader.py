@@ -74,21 +74,24 @@ class Loader:
             for name, found in shards.items()
             if found
         }
-        self._places = torch.from_numpy(store.rows.copy())
-        self._background_places = torch.from_numpy(store.background_rows.copy())
-        scales = store.depth_scales / (store.facts.depth_max or 1.0) if "depth" in targets else np.zeros(0)
-        self._depth_scales = torch.from_numpy(scales.astype(np.float32))
         self._bits = ((torch.arange(256)[:, None] >> torch.arange(7, -1, -1)) & 1).to(torch.uint8).to(device)
+        home = torch.device("cpu")  # where the planes are
         size = sum(shard.nbytes for found in self._planes.values() for shard in found)
         if device.type == "cuda":
             # What torch keeps from an earlier training counts as taken there, but is given again.
             kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
             ahead = size > DEVICE_SHARE * (torch.cuda.mem_get_info(device)[0] + kept)
             if not ahead:
-                self._planes = {name: [shard.to(device) for shard in found] for name, found in self._planes.items()}
+                self._planes = {name: [_joined(found, device)] for name, found in self._planes.items()}
+                home = device
         else:
             ahead = size > DEVICE_SHARE * psutil.virtual_memory().available
         self.workers = int(ahead) if workers is None else workers
+        scales = store.depth_scales / (store.facts.depth_max or 1.0) if "depth" in targets else np.zeros(0)
+        # They lie with the planes: on a GPU, a copy at every step would wait for the steps before.
+        self._places = torch.from_numpy(store.rows.copy()).to(home)
+        self._background_places = torch.from_numpy(store.background_rows.copy()).to(home)
+        self._depth_scales = torch.from_numpy(scales.astype(np.float32)).to(home)
 
     def serving(self, rows: np.ndarray) -> Loader:
         """Return a loader of other samples that shares this one's planes."""
@@ -125,16 +128,22 @@ class Loader:
     def _batches(self, cut: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Batch]]:
         process, processes = self.share
         own = [np.array_split(rows, processes)[process] for rows in cut] if processes > 1 else cut
-        with contextlib.closing(_ahead(self._gather_all, own, self.workers)) as gathered:
-            for whole, part, planes in zip(cut, own, gathered, strict=True):
+        if not own:
+            return
+        numbers = torch.split(self._numbers(np.concatenate(own)), [len(rows) for rows in own])
+        with contextlib.closing(_ahead(self._gather_all, numbers, self.workers)) as gathered:
+            for whole, part, planes in zip(cut, numbers, gathered, strict=True):
                 yield whole, self._batch(part, planes)
 
     def batch(self, rows: np.ndarray) -> Batch:
         """Return the batch of these samples, in the order given."""
-        rows = np.ascontiguousarray(rows, dtype=np.int64)
-        return self._batch(rows, self._gather_all(rows))
+        numbers = self._numbers(rows)
+        return self._batch(numbers, self._gather_all(numbers))
 
-    def _batch(self, rows: np.ndarray, planes: dict[str, Tensor]) -> Batch:
+    def _numbers(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)).to(self._places.device)
+
+    def _batch(self, numbers: Tensor, planes: dict[str, Tensor]) -> Batch:
         planes = {name: plane.to(self.device, non_blocking=True) for name, plane in planes.items()}
         batch = Batch(image=_float_image(planes["image"]))
         if "background" in planes:
@@ -145,14 +154,13 @@ class Loader:
             batch.mask_valid = self._unpacked(planes["mask_valid"]).unsqueeze(1).bool()
         if "depth" in planes:
             codes = planes["depth"].to(torch.int32).bitwise_and_(0xFFFF).unsqueeze(1)
-            scales = self._depth_scales[torch.from_numpy(rows)].to(self.device, non_blocking=True)
+            scales = self._depth_scales[numbers].to(self.device, non_blocking=True)
             if self.facts.unknown_depth:
                 batch.depth_valid = codes != UNKNOWN_DEPTH
             batch.depth = codes.clamp_(max=DEPTH_CODES).float().mul_(scales[:, None, None, None]).clamp_(max=1)
         return batch
 
-    def _gather_all(self, rows: np.ndarray) -> dict[str, Tensor]:
-        numbers = torch.from_numpy(rows)
+    def _gather_all(self, numbers: Tensor) -> dict[str, Tensor]:
         places, behind = self._places[numbers], self._background_places[numbers]
         return {
             name: self._gather(shards, behind, self.facts.background_shard_rows)
@@ -165,7 +173,7 @@ class Loader:
         first = shards[0]
         pinned = self.device.type == "cuda" and first.device.type == "cpu"  # a copy to the GPU then holds nobody up
         if len(shards) == 1 and not pinned:
-            return first.index_select(0, places.to(first.device))
+            return first.index_select(0, places)
         which = places // shard_rows
         gathered = torch.empty(
             (len(places), *first.shape[1:]), dtype=first.dtype, device=first.device, pin_memory=pinned
@@ -182,13 +190,23 @@ class Loader:
         return pixels[..., : self.facts.resolution[1]]
 
 
+def _joined(shards: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Return the shards as one tensor on a device, so that a batch is a single gather."""
+    whole = torch.empty((sum(map(len, shards)), *shards[0].shape[1:]), dtype=shards[0].dtype, device=device)
+    start = 0
+    for shard in shards:
+        whole[start : start + len(shard)].copy_(shard)
+        start += len(shard)
+    return whole
+
+
 def _float_image(picture: Tensor) -> Tensor:
     # (N, H, W, 3) in memory is what torch calls channels last, so no byte moves here.
     return picture.permute(0, 3, 1, 2).float().div_(255)
 
 
 def _ahead(
-    gather: Callable[[np.ndarray], dict[str, Tensor]], cut: Sequence[np.ndarray], workers: int
+    gather: Callable[[Tensor], dict[str, Tensor]], cut: Sequence[Tensor], workers: int
 ) -> Generator[dict[str, Tensor]]:
     """Yield what ``gather`` makes of each, in order; threads make it in advance, if any."""
     if not workers:

@@ -57,7 +57,8 @@ class RunningTerms:
         for value, count in values:
             parts = [value.total.detach(), *value.terms.values(), *(value.weights[name] for name in value.terms)]
             sums += count * torch.stack([part.to(kind) for part in parts])
-        return torch.cat([sums, images * norm.to(kind).view(1), norm.new_tensor([images, wish], dtype=kind)])
+        rest = [torch.full((1,), number, dtype=kind, device=norm.device) for number in (images, wish)]
+        return torch.cat([sums, images * norm.to(kind).view(1), *rest])
 
     def add(self, step: int, rows: np.ndarray, row: Tensor) -> None:
         """Take note of a step; ``rows`` are the samples of its batch, for the message if it went wrong."""

@@ -80,10 +80,3 @@ def write_previews(folder: Path, model: nn.Module, loader: Loader, activations: 
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
     write_atomic(folder / "previews.npz", write)
-
-
-def tensorboard(folder: Path, done: int) -> Any:
-    """Return a writer of TensorBoard events that forgets what comes after step ``done``."""
-    from torch.utils.tensorboard import SummaryWriter  # slow to import, so only where a run is trained
-
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)

@@ -25,9 +25,11 @@ from basrelief.engine.evaluate import evaluate, forward
 from basrelief.engine.finish import finish_run, open_loaders, run_facts
 from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm, update_average
 from basrelief.engine.records import RunningShares, RunningTerms
-from basrelief.engine.run_files import previous_run, tensorboard, write_history
+from basrelief.engine.run_files import previous_run, write_history
 from basrelief.engine.run_plan import RunPlan, build_model
+from basrelief.engine.samples import sample_images
 from basrelief.engine.state import TrainingState
+from basrelief.engine.trackers import open_trackers
 from basrelief.engine.watcher import Silent, Watcher
 from basrelief.engine.weights import start_from
 from basrelief.files import write_json
@@ -48,6 +50,7 @@ def train_run(
     *,
     smaller: Mapping[tuple[int, int], Store] | None = None,
     watch: WatchSettings | None = None,
+    draw: bool = True,
     watcher: Watcher | None = None,
 ) -> dict[str, Any]:
     """Train, choose the checkpoint by the shared metric, score it on val and test, and leave a run directory.
@@ -63,6 +66,8 @@ def train_run(
         The same samples at the resolutions of the other stages.
     watch
         How often to save and to log.
+    draw
+        Whether trackers get the network's graph, and pictures every epoch.
     watcher
         Who is told.
 
@@ -113,134 +118,140 @@ def train_run(
     ids = store.index["id"].to_list()
     scaler = accelerator.scaler
     state = TrainingState(bare, average, loss, optimizer.optimizer, scaler, RunningTerms(loss, scaler is not None))
-    if before is not None:
-        state.restore(folder)
+    restored = state.restore(folder) if before is not None else None
     header = document | run_facts(plan, store, split, bare, targets) | {"initial_weights": initial}
     first = processes.is_first()
     if first:
         write_json(folder / "run.json", header)
-    board = tensorboard(folder, state.step) if first else None
+    names = watch.tracker if first else ("none",)
+    trackers = open_trackers(folder, names, document, done=state.step, every=watch.log_every, say=watcher.say)
+    trackers.restore(restored)
     watcher.begin(f"{plan.loss}, seed {plan.seed}", settings.metric, steps, state.step)
 
+    # A process's own random streams are told apart by its number; the first one's are those of a run alone.
+    own_stream = () if first else (processes.number(),)
     loaders: dict[str, Loader] = {}
-    open_stage = -1
+    at, open_stage = store, -1
     saved = time.perf_counter()
-    while state.epoch < len(stages) and not _has_waited(state, settings.patience, course):
-        epoch, stage = state.epoch, course[stages[state.epoch]]
-        if stages[epoch] != open_stage:
-            open_stage = stages[epoch]
-            at = store if stage.resolution == store.facts.resolution else (smaller or {})[stage.resolution]
-            loaders = open_loaders(plan, at, split, stage, targets, device, watch.workers)
-        length = lengths[open_stage]
-        shares_every = -(-length // SHARES_PER_EPOCH)
-        network.train()
-        freeze(bare, settings.freeze)
-        if state.batch == 0:
-            state.terms.begin()
-            state.shares = RunningShares()
-        scores = _scores(state, stages, f"val/{settings.metric}", 1 if spec.higher_is_better else -1)
-        started = time.perf_counter() - state.seconds
-        share = loaders["train"].part(processes.number(), processes.count())
-        for rows, whole in share.epoch(plan.seed, epoch, state.batch):
-            progress = Progress(state.step, steps, epoch, len(stages), scores)
-            rate = settings.lr * schedule(progress)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            drawn = torch.Generator().manual_seed(
-                stream_seed(plan.seed, "augment", epoch, state.batch, *_others(processes.number()))
-            )
-            torch.manual_seed(stream_seed(plan.seed, "dropout", epoch, state.batch, *_others(processes.number())))
-            whole = augment(whole, drawn, depth_kind=store.facts.depth_kind)
-            optimizer.zero_grad(set_to_none=True)
-            values = []
-            parts = whole.parts(settings.accumulate)
-            for part in parts:
-                together = contextlib.nullcontext() if part is parts[-1] else accelerator.no_sync(prepared)
-                with together:
-                    with accelerator.autocast():
-                        outputs = forward(network, part)
-                    if bare.mask_values is not None:
-                        outputs, part = _in_label_values(outputs, part, bare.mask_values)
-                    value = loss(outputs, part, activations=settings.activation)
-                    if state.batch % shares_every == 0 and part is parts[-1]:
-                        weights = value.weights
-                        shares = loss.gradient_shares(outputs, part, weights, activations=settings.activation)
-                        state.shares.add(shares)
-                    # Processes average their gradients, whose parts of the batch may differ by an image.
-                    accelerator.backward(value.total * (part.size * processes.count() / len(rows)))
-                values.append((value, part.size))
-            processes.average(p.grad for p in loss.parameters() if p.grad is not None)
-            processes.average(b for b in loss.buffers() if b.is_floating_point())
-            accelerator.unscale_gradients(optimizer)
-            norm = gradient_norm(bare)
-            due = time.perf_counter() - saved >= watch.checkpoint_every
-            state.terms.add(state.step + 1, rows, state.terms.row(values, norm, wish=due))
-            look = device.type == "cpu" or (state.batch + 1) % CHECK_EVERY == 0 or state.batch + 1 == length
-            found, wish = state.terms.check(ids) if look else ([], False)
-            if settings.clip is not None:
-                clip_gradients(bare, norm, settings.clip)
-            optimizer.step()
-            if average is not None and settings.ema is not None:
-                update_average(average, bare, settings.ema, state.step)
-            state.step += 1
-            state.batch += 1
-            state.seconds = time.perf_counter() - started
-            if found:
-                watcher.step(state.step, found[-1][1]["train/loss"])
-            if wish and state.batch < length:
-                if first:
-                    state.save(folder, {})
-                saved = time.perf_counter()
-        loss.end_epoch()
+    with contextlib.closing(trackers):
+        while state.epoch < len(stages) and not _has_waited(state, settings.patience, course):
+            epoch, stage = state.epoch, course[stages[state.epoch]]
+            if stages[epoch] != open_stage:
+                open_stage = stages[epoch]
+                at = store if stage.resolution == store.facts.resolution else (smaller or {})[stage.resolution]
+                loaders = open_loaders(plan, at, split, stage, targets, device, watch.workers)
+                if draw and first and state.step == 0:
+                    trackers.graph(bare, loaders["train"].batch(split.rows["train"][:1]))
+            length = lengths[open_stage]
+            shares_every = -(-length // SHARES_PER_EPOCH)
+            network.train()
+            freeze(bare, settings.freeze)
+            if state.batch == 0:
+                state.terms.begin()
+                state.shares = RunningShares()
+            scores = _scores(state, stages, f"val/{settings.metric}", 1 if spec.higher_is_better else -1)
+            started = time.perf_counter() - state.seconds
+            share = loaders["train"].part(processes.number(), processes.count())
+            for rows, whole in share.epoch(plan.seed, epoch, state.batch):
+                progress = Progress(state.step, steps, epoch, len(stages), scores)
+                rate = settings.lr * schedule(progress)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                drawn = torch.Generator().manual_seed(
+                    stream_seed(plan.seed, "augment", epoch, state.batch, *own_stream)
+                )
+                _seed_torch(stream_seed(plan.seed, "dropout", epoch, state.batch, *own_stream), device)
+                whole = augment(whole, drawn, depth_kind=store.facts.depth_kind)
+                optimizer.zero_grad(set_to_none=True)
+                values = []
+                parts = whole.parts(settings.accumulate)
+                for number, part in enumerate(parts, 1):
+                    last = number == len(parts)
+                    with contextlib.nullcontext() if last else accelerator.no_sync(prepared):
+                        with accelerator.autocast():
+                            outputs = forward(network, part)
+                        if bare.mask_values is not None:
+                            outputs, part = _in_label_values(outputs, part, bare.mask_values)
+                        value = loss(outputs, part, activations=settings.activation)
+                        if last and state.batch % shares_every == 0:
+                            weights = value.weights
+                            shares = loss.gradient_shares(outputs, part, weights, activations=settings.activation)
+                            state.shares.add(shares)
+                        # Processes average their gradients, whose parts of the batch may differ by an image.
+                        accelerator.backward(value.total * (part.size * processes.count() / len(rows)))
+                    values.append((value, part.size))
+                processes.average(p.grad for p in loss.parameters() if p.grad is not None)
+                processes.average(b for b in loss.buffers() if b.is_floating_point())
+                accelerator.unscale_gradients(optimizer)
+                norm = gradient_norm(bare)
+                due = time.perf_counter() - saved >= watch.checkpoint_every
+                state.terms.add(state.step + 1, rows, state.terms.row(values, norm, wish=due))
+                look = device.type == "cpu" or (state.batch + 1) % CHECK_EVERY == 0 or state.batch + 1 == length
+                found, wish = state.terms.check(ids) if look else ([], False)
+                if settings.clip is not None:
+                    clip_gradients(bare, norm, settings.clip)
+                (optimizer if scaler else optimizer.optimizer).step()  # accelerate's own looks around at every step
+                if average is not None and settings.ema is not None:
+                    update_average(average, bare, settings.ema, state.step)
+                state.step += 1
+                state.batch += 1
+                state.seconds = time.perf_counter() - started
+                for step, means in found:
+                    trackers.step(step, {**means, "lr": rate})
+                if found:
+                    watcher.step(state.step, found[-1][1]["train/loss"])
+                if wish and state.batch < length:
+                    if first:
+                        state.save(folder, trackers.state())
+                    saved = time.perf_counter()
+            loss.end_epoch()
 
-        processes.take_buffers_of_first(bare)
-        chosen = main_metrics(targets, settings.metric)
-        with accelerator.autocast():
-            found_scores = evaluate(state.judged, loaders["val"], settings.activation, metrics=chosen)[1]
-        val = summarise(found_scores, store.facts.classes)
-        state.epoch, state.batch = epoch + 1, 0
-        record = {
-            "epoch": state.epoch,
-            "step": state.step,
-            "lr": rate,
-            "seconds": state.seconds,
-            "images_per_second": len(split.rows["train"]) / state.seconds,
-            **state.terms.means(),
-            **state.shares.means(),
-            **{f"val/{name}": score for name, score in val.items()},
-        }
-        if len(course) > 1:
-            record |= {"height": stage.resolution[0], "width": stage.resolution[1]}
-        if state.scaler is not None:
-            record["skipped"] = state.terms.skipped
-        state.history.append(record)
-        state.seconds = 0.0
-        score = val.get(settings.metric)
-        in_last = open_stage == len(course) - 1  # scores at other resolutions are not comparable
-        if in_last and (_better(score, state.best["value"], spec.higher_is_better) or not len(split.rows["val"])):
-            state.best = {"epoch": state.epoch, "value": score}
+            processes.take_buffers_of_first(bare)
+            chosen = main_metrics(targets, settings.metric)
+            with accelerator.autocast():
+                found_scores = evaluate(state.judged, loaders["val"], settings.activation, metrics=chosen)[1]
+            val = summarise(found_scores, store.facts.classes)
+            state.epoch, state.batch = epoch + 1, 0
+            record = {
+                "epoch": state.epoch,
+                "step": state.step,
+                "lr": rate,
+                "seconds": state.seconds,
+                "images_per_second": len(split.rows["train"]) / state.seconds,
+                **state.terms.means(),
+                **state.shares.means(),
+                **{f"val/{name}": score for name, score in val.items()},
+            }
+            if len(course) > 1:
+                record |= {"height": stage.resolution[0], "width": stage.resolution[1]}
+            if state.scaler is not None:
+                record["skipped"] = state.terms.skipped
+            state.history.append(record)
+            state.seconds = 0.0
+            score = val.get(settings.metric)
+            in_last = open_stage == len(course) - 1  # scores at other resolutions are not comparable
+            if in_last and (_better(score, state.best["value"], spec.higher_is_better) or not len(split.rows["val"])):
+                state.best = {"epoch": state.epoch, "value": score}
+                if first:
+                    state.save_best(folder, val)
             if first:
-                state.save_best(folder, val)
-        if first:
-            write_history(folder, state.history)
-            state.save(folder, {})
-            saved = time.perf_counter()
-            assert board is not None
-            for name, number in record.items():
-                if name not in ("epoch", "step") and number is not None:
-                    board.add_scalar(name, number, state.step)
-        watcher.epoch(record)
-    if board is not None:
-        board.close()
+                write_history(folder, state.history)
+                images = sample_images(state.judged, loaders["val"], settings.activation, at.facts) if draw else None
+                trackers.epoch(state.step, record, images)
+                state.save(folder, trackers.state())
+                saved = time.perf_counter()
+            watcher.epoch(record)
 
     everything = open_loaders(plan, store, split, course[-1], targets, device, watch.workers)
     with accelerator.autocast():
         return finish_run(folder, plan, header, bare, everything, state.history, state.best["epoch"], len(stages))
 
 
-def _others(number: int) -> tuple[int, ...]:
-    """Return what a process's own random streams are told apart by; the first one's are those of a run alone."""
-    return (number,) if number else ()
+def _seed_torch(seed: int, device: torch.device) -> None:
+    """Seed what dropout draws from; ``torch.manual_seed`` would take longer than a small network's step may."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _in_label_values(outputs: Mapping[str, Tensor], batch: Batch, values: Tensor) -> tuple[dict[str, Tensor], Batch]:

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 class Watcher(Protocol):
     """What wants to know how a training goes: a progress bar, or nothing."""
 
+    def say(self, text: str) -> None:
+        """Something a user wants to know, a sentence."""
+
     def begin(self, title: str, metric: str, steps: int, done: int) -> None:
         """Training starts, with ``done`` of ``steps`` behind it; ``metric`` chooses its checkpoint."""
 
@@ -21,6 +24,9 @@ class Watcher(Protocol):
 
 class Silent:
     """A watcher that does nothing."""
+
+    def say(self, text: str) -> None:
+        """Do nothing."""
 
     def begin(self, title: str, metric: str, steps: int, done: int) -> None:
         """Do nothing."""

@@ -37,9 +37,6 @@ Asked = TypeVar("Asked", StudySettings, RunSettings)
 class StudyWatcher(Watcher, Protocol):
     """A watcher of training that is also told what was picked, how packing goes, and which trial is on."""
 
-    def say(self, text: str) -> None:
-        """Something a user wants to know, a sentence."""
-
     def packing(self, done: int, total: int) -> None:
         """``done`` of ``total`` samples are packed."""
 

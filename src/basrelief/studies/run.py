@@ -10,6 +10,7 @@ from typing import Any
 from basrelief.config import RunSettings, StudySettings, WatchSettings
 from basrelief.engine import processes
 from basrelief.engine.checkpoint import remove_checkpoints
+from basrelief.engine.trackers import check_trackers
 from basrelief.engine.train import train_run
 from basrelief.errors import BasreliefError, TrainingError
 from basrelief.files import only_writer, read_json, write_json
@@ -28,6 +29,7 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
     OutputError
         When ``folder`` holds another study, or anything else.
     """
+    check_trackers(settings.watch.tracker)
     source = list_data(settings)
     with only_writer(folder):
         prepared = prepare(folder, settings, source, watcher)
@@ -63,6 +65,7 @@ def _train_trial(place: Path, trial: Trial, prepared: Prepared, watch: WatchSett
             prepared.splits[trial.fold],
             smaller=prepared.smaller,
             watch=watch,
+            draw=False,  # the report has pictures of every loss
             watcher=watcher,
         )
     except TrainingError as error:
@@ -107,6 +110,7 @@ def _prepared_by_first(
     """Prepare while other processes wait, and tell them where, or that it cannot be done."""
     error: BasreliefError | None = None
     try:
+        check_trackers(settings.watch.tracker)
         source = list_data(settings)
         held.enter_context(only_writer(folder))
         return prepare(folder, settings, source, watcher)
