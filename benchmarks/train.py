@@ -11,9 +11,9 @@ on a batch that is there already. "training" is what a run reports as images_per
 after an epoch's last step: validation, checkpoints, history.
 
 write-ups: the same network with the same initial weights on the same training images, from files, in float32; see
-``writeups.py``. Both train write-up A's loss with SGD (0.01, momentum 0.9). Its number of loading processes is 0 or 2,
-whichever an epoch of each shows to be quicker. That we decode the files once is part of the comparison; how long it
-took is shown.
+``writeups.py``. Both train write-up A's loss, as it defined it, with SGD (0.01, momentum 0.9). Its number of loading
+processes is 0 or 2, whichever an epoch of each shows to be quicker. That we decode the files once is part of the
+comparison; how long it took is shown.
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ class AgainstWriteups(TakesTurns):
         return rate
 
 
-def measure(name: str, args: argparse.Namespace, data: str, side: type[TakesTurns], **options: Any) -> TakesTurns:
+def measure(
+    name: str, args: argparse.Namespace, data: str, side: type[TakesTurns], loss: str, **options: Any
+) -> TakesTurns:
     """Train one network with the other side taking turns."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
@@ -138,7 +140,7 @@ def measure(name: str, args: argparse.Namespace, data: str, side: type[TakesTurn
             out=run,
             watcher=turns,
             network=name,
-            loss=loss_of(name),
+            loss=loss,
             resolution=args.resolution,
             epochs=args.epochs + 1,
             batch_size=args.batch_size,
@@ -160,7 +162,7 @@ def against_bare(names: Sequence[str], args: argparse.Namespace) -> None:
     print("\n| network | training, images/s | bare step, images/s | ratio | lowest to highest | ratio of the whole |")
     print("|---|---|---|---|---|---|")
     for name in names:
-        turns = measure(name, args, f"scenes:{args.count}", AgainstBare)
+        turns = measure(name, args, f"scenes:{args.count}", AgainstBare, loss_of(name))
         middle, low, high = ratio(turns.ours, turns.other)
         print(
             f"| {name} | {statistics.median(turns.ours[1:]):.1f} | {statistics.median(turns.other[1:]):.1f} "
@@ -177,7 +179,9 @@ def against_writeups(names: Sequence[str], args: argparse.Namespace) -> None:
         args.quartets = Path(folder) / "quartets"
         writeups.write_quartets(args.quartets, args.count)
         for name in names:
-            turns = measure(name, args, str(args.quartets), AgainstWriteups, optimizer="sgd", lr=0.01, momentum=0.9)
+            loss = writeups.BOTH if "depth" in targets_of(name) else writeups.MASK
+            sgd = {"optimizer": "sgd", "lr": 0.01, "momentum": 0.9}
+            turns = measure(name, args, str(args.quartets), AgainstWriteups, loss, **sgd)
             assert isinstance(turns, AgainstWriteups)
             middle, low, high = ratio(turns.ours, turns.other)
             print(
@@ -186,8 +190,8 @@ def against_writeups(names: Sequence[str], args: argparse.Namespace) -> None:
                 flush=True,
             )
             notes.append(
-                f"{name}: listing and packing {args.count} quartets once took {turns.packed:.1f} s; with validation and "
-                f"files counted, ours is faster by {ratio(turns.whole, turns.other)[0]:.2f}; mean loss of the last "
+                f"{name}: listing and packing {args.count} quartets once took {turns.packed:.1f} s; with validation "
+                f"and files counted, ours is faster by {ratio(turns.whole, turns.other)[0]:.2f}; mean loss of the last "
                 f"epoch {turns.record['train/loss']:.3f}, theirs {turns.printed['loss']:.3f} after one epoch more"
             )
     print("", *notes, sep="\n")

@@ -26,7 +26,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from basrelief.data.scenes_write import DEPTH_SCALE, write_scenes
 
-STORED = 224  # pixels, as write-up A and B stored their quartets
+STORED = 224  # pixels, as write-ups A and B stored their quartets
+BOTH = '2*rmse(depth, like="A") + bce(mask) + 2*dice(mask, like="A")'  # what loss_of computes, for our side
+MASK = 'bce(mask) + dice(mask, like="A")'
 
 
 def write_quartets(folder: Path, count: int) -> None:
@@ -63,11 +65,13 @@ class Quartets(Dataset):
         return image, background, mask, depth
 
     def picture(self, path: Path) -> Tensor:
+        """Return a picture as float (3, side, side) in [0, 1]."""
         with Image.open(path) as opened:
             array = np.array(opened.convert("RGB").resize((self.side, self.side), Image.Resampling.BILINEAR))
         return torch.from_numpy(array).permute(2, 0, 1).contiguous().float().div(255)  # as torchvision's ToTensor
 
     def plane(self, path: Path) -> Tensor:
+        """Return a plane of stored values as float (1, side, side)."""
         with Image.open(path) as opened:
             array = np.array(opened.resize((self.side, self.side), Image.Resampling.NEAREST)).astype(np.float32)
         return torch.from_numpy(array)[None]
@@ -87,7 +91,7 @@ def loader(data: Quartets, batch_size: int, workers: int, device: torch.device) 
 
 
 def loss_of(outputs: dict[str, Tensor], mask: Tensor, depth: Tensor | None) -> Tensor:
-    """2*rmse(depth) + bce(mask) + 2*dice(mask) as write-up A has it; bce + dice without depth."""
+    """Return 2·RMSE + BCE + 2·Dice as write-up A has them; BCE + Dice without depth."""
     logits = outputs["mask"]
     bce = F.binary_cross_entropy_with_logits(logits, mask)
     pred = torch.sigmoid(logits).flatten()
@@ -95,7 +99,7 @@ def loss_of(outputs: dict[str, Tensor], mask: Tensor, depth: Tensor | None) -> T
     dice = 1 - (2 * (pred * truth).sum() + 1) / (pred.sum() + truth.sum() + 1)
     if depth is None:
         return bce + dice
-    rmse = torch.sqrt(F.mse_loss(torch.sigmoid(outputs["depth"]), depth) + 1e-8)
+    rmse = torch.sqrt(F.mse_loss(torch.sigmoid(outputs["depth"]), depth) + 1e-6)
     return 2 * rmse + bce + 2 * dice
 
 
