@@ -6,7 +6,7 @@ DIR holds images and masks in any layout of files that Basrelief reads, a mask b
 Needs segmentation-models-pytorch and Lightning (pip install segmentation-models-pytorch lightning).
 
 Ours is ``basrelief.train(DIR, network="smp/unet:resnet18", weights="none", split="80/0/20")``. Theirs is the script
-that package's own example shows: ``smp.create_model`` without pretrained weights, the encoder's mean and deviation
+that package's own example shows: ``smp.create_model`` without pretrained weights, ImageNet's mean and deviation
 taken off the images in ``forward``, a Dataset that opens and resizes image and mask with Pillow, a DataLoader with a
 worker a core, ``get_stats`` at every step, and Lightning's Trainer in float32; its logger, progress bar and checkpoints
 are off, which is quicker. Both train BCE and that package's Dice with AdamW at 1e-3, on the same training images (a
@@ -40,6 +40,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 LOSS = 'bce(mask) + dice(mask, like="smp")'
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as encoders there take them
 NEEDED = {"segmentation_models_pytorch": "segmentation-models-pytorch", "lightning": "lightning"}
 
 
@@ -147,9 +148,8 @@ def theirs(job: Job, line: Connection) -> None:
         def __init__(self) -> None:
             super().__init__()
             self.model = smp.create_model(architecture, encoder, encoder_weights=None, in_channels=3, classes=1)
-            params = smp.encoders.get_preprocessing_params(encoder)
-            self.register_buffer("std", torch.tensor(params["std"]).view(1, 3, 1, 1).float())
-            self.register_buffer("mean", torch.tensor(params["mean"]).view(1, 3, 1, 1).float())
+            self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+            self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
             self.dice = smp.losses.DiceLoss(smp.losses.BINARY_MODE, from_logits=True)
             self.bce = torch.nn.BCEWithLogitsLoss()
             self.outputs: list[dict[str, torch.Tensor]] = []
