@@ -210,7 +210,8 @@ def _side(work: Callable[[Job, Connection], None], job: Job, line: Connection) -
     try:
         work(job, line)
     except BaseException as error:
-        line.send(("failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
+        ours = type(error).__module__ == "basrelief.errors"  # says all there is to say
+        line.send(("failed", str(error) if ours else traceback.format_exc()))
 
 
 class Side:
