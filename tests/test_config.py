@@ -16,7 +16,7 @@ DATA = {"data": {"location": "here"}}
         (TrainSettings, {"resolution": "7"}, "--resolution 7: expected 8 or more."),
         (TrainSettings, {"resolution": "48x9000"}, "--resolution 9000: expected 8192 or less."),
         (TrainSettings, {"momentum": 1.0}, "--momentum 1.0: expected less than 1."),
-        (TrainSettings, {"lr": 0.0}, "--lr 0.0: expected more than 0."),
+        (TrainSettings, {"lr": 0.0}, "--lr 0.0: expected a number above 0, such as 1e-3, or the word search."),
         (TrainSettings, {"epochs": "many"}, "--epochs 'many': expected a valid integer."),
         (TrainSettings, {"optimizer": "adamx"}, "--optimizer 'adamx': expected 'adamw', 'adam' or 'sgd'."),
         (

@@ -58,7 +58,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "batch_size": (int, "Images a step.  [default: 16]"),
     "accumulate": (int, "Compute each batch in N parts, which takes less memory.  [default: 1]"),
     "optimizer": (str, "adamw, adam or sgd.  [default: adamw]"),
-    "lr": (float, "Learning rate.  [default: 0.001]"),
+    "lr": (str, "Learning rate, or search: a range test finds one for each loss.  [default: 0.001]"),
     "momentum": (float, "SGD's momentum.  [default: 0.9]"),
     "weight_decay": (float, "Weight decay; biases and normalisations are spared.  [default: 0]"),
     "decay_all": (bool, "Whether weight decay takes biases and normalisations as well.  [default: no]"),

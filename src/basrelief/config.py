@@ -19,6 +19,7 @@ from basrelief.errors import UsageError, suggest
 S = TypeVar("S", bound=BaseModel)
 Positive = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=8, le=8192)]
+SEARCH = "search"  # in place of a learning rate: a range test finds it
 
 
 def _read_resolution(value: Any) -> Any:
@@ -97,6 +98,19 @@ def _read_freeze(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _read_rate(value: Any) -> Any:
+    """Read "1e-3" and "search"; a number must be one that can be trained at."""
+    if isinstance(value, str) and value.strip() == SEARCH:
+        return SEARCH
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise UsageError(f"--lr {value}: expected a number above 0, such as 1e-3, or the word search.")
+    return rate
+
+
 Resolution = Annotated[tuple[Side, Side], BeforeValidator(_read_resolution)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_read_numbers)]
 MaskMap = Annotated[dict[int, str], BeforeValidator(lambda v: parse_mask_map(v) if isinstance(v, str) else v)]
@@ -106,6 +120,7 @@ LabelValues = Annotated[
     BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v),
 ]
 Activations = Annotated[dict[str, str], BeforeValidator(_read_activations)]
+LearningRate = Annotated[float | Literal["search"], BeforeValidator(_read_rate)]
 
 
 class _Settings(BaseModel):
@@ -173,9 +188,11 @@ class TrainSettings(_Settings):
         Samples a step, whatever ``accumulate`` and the number of processes.
     accumulate
         Each step's batch is computed in so many parts, one after another, which takes less memory.
-    optimizer, lr, momentum, weight_decay, decay_all
+    optimizer, momentum, weight_decay, decay_all
         AdamW, Adam or SGD; ``momentum`` is SGD's. Weight decay is off unless asked for, and leaves biases and
         normalisations alone unless ``decay_all``.
+    lr
+        The learning rate, or "search": a range test of the same length finds one for each loss before the training.
     schedule
         Of the learning rate: a name of ``SCHEDULES`` with options in call form.
     clip
@@ -211,7 +228,7 @@ class TrainSettings(_Settings):
     batch_size: Positive = 16
     accumulate: Positive = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    lr: LearningRate = 1e-3
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     decay_all: bool = False
@@ -308,6 +325,25 @@ class StudySettings(_Settings):
     seeds: Positive = 5
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     folds: Annotated[int, Field(ge=3)] | None = None
+
+
+class LrRangeSettings(StudySettings):
+    """A learning-rate range test of each loss: a study's settings, of which a test needs the first seed alone.
+
+    Attributes
+    ----------
+    lr_min, lr_max
+        The rates of the first and the last step.
+    steps
+        Steps of a test, at least 20.
+    repeats
+        Tests of each loss, each with a seed of its own.
+    """
+
+    lr_min: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-6
+    lr_max: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    steps: Annotated[int, Field(ge=20)] = 100
+    repeats: Positive = 1
 
 
 def checked(settings: type[S], values: dict) -> S:

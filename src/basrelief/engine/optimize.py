@@ -21,6 +21,7 @@ def build_optimizer(model: nn.Module, loss: Loss, settings: TrainSettings) -> to
     Weight decay leaves biases and the weights of normalisations alone, unless ``decay_all``: pulling them to 0 only
     changes what the next layer sees. Never does it pull the loss's own weights.
     """
+    assert not isinstance(settings.lr, str)  # "search" is a number once there is a plan of the run
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
     norms = {id(p) for module in model.modules() if _is_norm(module) for p in module.parameters(recurse=False)}
