@@ -17,7 +17,7 @@ from basrelief.config import StudySettings
 from basrelief.errors import BasreliefError, DataError, OutputError, UsageError
 from basrelief.studies.find import find_run
 from basrelief.studies.prepare import canonical, reopen
-from basrelief.studies.report import _command
+from basrelief.studies.report import repeat_command
 from support import write_folder
 
 SMALL: dict[str, Any] = {
@@ -108,7 +108,7 @@ def test_one_class_has_no_metric_of_its_own(discs: Path, tmp_path: Path) -> None
 def test_the_command_in_the_report_asks_for_the_same_study(discs: Path, tmp_path: Path) -> None:
     options = {"margin": 0.01, "momentum": 0.8, "optimizer": "sgd", "weight_decay": 0.001, "background": False}
     br.study(discs, out=tmp_path / "s", **{**SMALL, **options, "losses": ("mine = bce + dice", "dice")})
-    words = shlex.split(_command(json.loads((tmp_path / "s" / "plan.json").read_text())))
+    words = shlex.split(repeat_command(json.loads((tmp_path / "s" / "plan.json").read_text())))
     assert words[:3] == ["basrelief", "study", str(discs)]
     given = " ".join(words)
     for part in (

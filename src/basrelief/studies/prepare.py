@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -61,11 +62,12 @@ class Prepared:
         """The only split, or that of the first fold."""
         return self.splits[0]
 
-    def run_plan(self, expression: str, seed: int, fold: int = 0) -> RunPlan:
-        """Return the plan of one training of the study."""
+    def run_plan(self, expression: str, seed: int, fold: int = 0, lr: float | None = None) -> RunPlan:
+        """Return the plan of one training of the study; ``lr`` is the rate, where it was searched."""
         plan = self.plan
+        train = plan.train if lr is None else plan.train.model_copy(update={"lr": lr})
         return RunPlan(
-            plan.train, expression, seed, plan.heads, plan.background, plan.machine, self.splits[fold].fingerprint()
+            train, expression, seed, plan.heads, plan.background, plan.machine, self.splits[fold].fingerprint()
         )
 
 
@@ -299,7 +301,7 @@ def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[s
     plan, store = prepared.plan, prepared.store
     inside = store.path.parent == folder
     return {
-        "kind": "study" if "losses" in asked else "run",
+        "kind": _kind(asked),
         "asked": asked,
         "splits": [
             {
@@ -327,6 +329,12 @@ def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[s
         },
         "versions": versions(),
     }
+
+
+def _kind(asked: Mapping[str, Any]) -> str:
+    if "losses" not in asked:
+        return "run"
+    return "lr-range" if "lr_max" in asked else "study"
 
 
 def _plan_from(document: dict[str, Any], data: DataSettings, source: Source | None = None) -> StudyPlan:

@@ -19,6 +19,7 @@ from basrelief.errors import DataError
 from basrelief.files import read_json
 from basrelief.metrics import metric_spec
 from basrelief.report.contents import Curve, LossRow, MetricFacts, Pictures, StudyContents, TermCurve
+from basrelief.studies.lr_search import describe_rates, read_searches
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import PLAN, Prepared
 from basrelief.studies.results import StudyResults, loss_interval
@@ -36,6 +37,7 @@ def study_contents(
     curves = [curve for trial in finished for curve in _curves(folder, trial)]
     scored = dict.fromkeys(name for run in results.runs.values() for name in run["metrics"])
     pooled = [name for name in scored if name not in metrics]
+    divided = [note for split in prepared.splits for note in split.notes]
     return StudyContents(
         title=f"Which loss for {facts.location.rstrip('/').rsplit('/', 1)[-1]}?",
         verdict=verdict,
@@ -46,13 +48,17 @@ def study_contents(
         terms=[curve for name in plan.losses for curve in _terms(folder, finished, name)],
         baselines=results.baselines,
         warnings=verdict["warnings"],
-        notes=list(dict.fromkeys([*facts.notes, *plan.said, *(n for split in prepared.splits for n in split.notes)])),
-        held_fixed=_held_fixed(prepared, results),
+        notes=list(dict.fromkeys([*facts.notes, *plan.said, *_searched(folder), *divided])),
+        held_fixed=_held_fixed(folder, prepared, results),
         data=_data(prepared),
         cost=_cost(results),
         environment=_environment(document, plan.machine),
-        repeat=_command(document),
+        repeat=repeat_command(document),
     )
+
+
+def _searched(folder: Path) -> list[str]:
+    return [f"Learning rate of {entry['name']}: {entry['reason']}" for entry in read_searches(folder)]
 
 
 def _metric(name: str, classes: tuple[str, ...], unit: str) -> MetricFacts:
@@ -178,7 +184,7 @@ def _val_scores(results: StudyResults, loss: str, seed: int, rows: np.ndarray) -
     return [by_row.get(int(row)) for row in rows]
 
 
-def _held_fixed(prepared: Prepared, results: StudyResults) -> list[tuple[str, str]]:
+def _held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list[tuple[str, str]]:
     train, machine = prepared.plan.train, prepared.plan.machine
     height, width = train.resolution or (0, 0)
     run = next(iter(results.runs.values()), {})
@@ -192,7 +198,7 @@ def _held_fixed(prepared: Prepared, results: StudyResults) -> list[tuple[str, st
         ("Input", "image and background" if prepared.plan.background else "image alone"),
         ("Resolution", f"{height} x {width} px (height x width), for training and for the scores here"),
         ("Budget", f"{_epochs(train.epochs or 0)}, {steps:,} steps of up to {train.batch_size} images"),
-        ("Learning rate", f"{train.lr:g} for every loss, {train.schedule}"),
+        ("Learning rate", f"{describe_rates(folder, prepared.plan)}; {_course(train.schedule)}"),
         (
             "Optimizer",
             f"{train.optimizer}{f', momentum {train.momentum:g}' if train.optimizer == 'sgd' else ''}, "
@@ -206,6 +212,10 @@ def _held_fixed(prepared: Prepared, results: StudyResults) -> list[tuple[str, st
     if train.weights != "none":
         rows.append(("Started from", train.weights))
     return rows
+
+
+def _course(schedule: str) -> str:
+    return f"{schedule}, with the rate at its top" if schedule.startswith("one-cycle") else schedule
 
 
 def _epochs(count: int) -> str:
@@ -264,20 +274,19 @@ def _environment(document: Mapping[str, Any], machine: Machine) -> list[tuple[st
     return [("Device", device_name(machine)), *document["versions"].items()]
 
 
-def _command(document: Mapping[str, Any]) -> str:
-    """Return the command line that asks for the same study, with what was chosen spelt out."""
+def repeat_command(document: Mapping[str, Any]) -> str:
+    """Return the command line that asks for the same study or range test, with what was chosen spelt out."""
     asked, plan = document["asked"], document["plan"]
-    words = ["basrelief", "study", asked["data"]["location"]]
+    words = ["basrelief", document["kind"], asked["data"]["location"]]
     for name, expression in plan["losses"].items():
         words += ["--loss", expression if name == expression else f"{name} = {expression}"]
     chosen = plan["train"] | {"device": plan["machine"]["device"], "precision": plan["machine"]["precision"]}
-    settings = {
-        "seeds": len(plan["seeds"]),
-        "folds": asked.get("folds"),
-        "margin": plan["margin"],
-        **chosen,
-        **asked["data"],
-    }
+    if document["kind"] == "lr-range":
+        own = {name: asked[name] for name in ("lr_min", "lr_max", "steps", "repeats")}
+        chosen = {name: value for name, value in chosen.items() if name not in ("lr", "schedule", "epochs")}
+    else:
+        own = {"seeds": len(plan["seeds"]), "folds": asked.get("folds"), "margin": plan["margin"]}
+    settings = {**own, **chosen, **asked["data"]}
     for name, value in settings.items():
         if name != "location":
             words += _option(name, value)

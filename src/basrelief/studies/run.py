@@ -14,6 +14,7 @@ from basrelief.engine.trackers import check_trackers
 from basrelief.engine.train import train_run
 from basrelief.errors import BasreliefError, TrainingError
 from basrelief.files import only_writer, read_json, write_json
+from basrelief.studies.lr_search import Rates, search_rates
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare, reopen
 
@@ -21,8 +22,10 @@ from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare
 def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> Prepared:
     """Train every trial that is not finished yet. Called again after an interruption, it goes on where it was.
 
-    A trial whose loss stops being finite counts as failed and is not tried again. The study's directory then holds
-    ``plan.json``, the store in ``data/``, ``splits.csv``, and a run directory a trial under ``trials/``.
+    A trial whose loss stops being finite, or for whose loss no learning rate was found where one is searched, counts as
+    failed and is not tried again. The study's directory then holds
+    ``plan.json``, the store in ``data/``, ``splits.csv``, ``lr_search.json`` where rates were searched, and a run
+    directory a trial under ``trials/``.
 
     Raises
     ------
@@ -34,6 +37,7 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
     with only_writer(folder):
         prepared = prepare(folder, settings, source, watcher)
         trials = prepared.plan.trials()
+        rates = search_rates(folder, prepared, watcher)
         waiting = sum(outcome_of(folder / "trials" / trial.folder) is None for trial in trials)
         first = True
         for number, trial in enumerate(trials, 1):
@@ -43,7 +47,8 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
             else:
                 watcher.trial(number, len(trials), trial, "training")
                 started = time.perf_counter()
-                watcher.trial(number, len(trials), trial, _train_trial(place, trial, prepared, settings.watch, watcher))
+                outcome = _train_trial(place, trial, prepared, rates, settings.watch, watcher)
+                watcher.trial(number, len(trials), trial, outcome)
                 waiting -= 1
                 if first and waiting:
                     minutes = waiting * (time.perf_counter() - started) / 60
@@ -54,13 +59,14 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
         return prepared
 
 
-def _train_trial(place: Path, trial: Trial, prepared: Prepared, watch: WatchSettings, watcher: StudyWatcher) -> str:
+def _train_trial(
+    place: Path, trial: Trial, prepared: Prepared, rates: Rates, watch: WatchSettings, watcher: StudyWatcher
+) -> str:
     """Train one trial, and return how it went, in words."""
-    plan = prepared.run_plan(trial.expression, trial.seed, trial.fold)
     try:
         run = train_run(
             place,
-            plan,
+            prepared.run_plan(trial.expression, trial.seed, trial.fold, rates.of(trial.name, trial.fold)),
             prepared.store,
             prepared.splits[trial.fold],
             smaller=prepared.smaller,
@@ -92,10 +98,11 @@ def run_training(folder: Path, settings: RunSettings, watcher: StudyWatcher) -> 
             folder = Path(place)
         (name, expression), *_ = prepared.plan.losses.items()
         seed = prepared.plan.seeds[0]
+        rates = search_rates(folder, prepared, watcher)
         watcher.trial(1, 1, Trial(name, expression, seed, ""), "training")
         return train_run(
             folder,
-            prepared.run_plan(expression, seed),
+            prepared.run_plan(expression, seed, lr=rates.of(name)),
             prepared.store,
             prepared.split,
             smaller=prepared.smaller,

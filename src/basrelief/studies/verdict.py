@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from basrelief.config import SEARCH
 from basrelief.engine.baseline import MEAN_BASELINE
 from basrelief.files import write_atomic, write_json
 from basrelief.losses.expression import parse_loss
@@ -116,10 +117,9 @@ def best_mean(results: StudyResults, metric: str, names: Sequence[str] | None = 
 def _summary(results: StudyResults, losses: Sequence[Mapping[str, Any]], decided: Mapping[str, Any]) -> str:
     plan, primary = results.plan, str(results.plan.train.metric)
     folds = f"{plan.folds} folds, " if plan.folds > 1 else ""
-    basis = (
-        f"{_count(len(plan.seeds), 'seed')}, {folds}{_count(plan.train.epochs or 0, 'epoch')}, one learning rate "
-        f"({plan.train.lr:g})"
-    )
+    searched = plan.train.lr == SEARCH
+    rate = "a learning rate searched for each loss" if searched else f"one learning rate ({plan.train.lr:g})"
+    basis = f"{_count(len(plan.seeds), 'seed')}, {folds}{_count(plan.train.epochs or 0, 'epoch')}, {rate}"
     best, winner = best_mean(results, primary), decided["winner"]
     ranked = sorted((row for row in losses if row["mean"] is not None), key=lambda row: row["mean"])
     if higher_is_better(primary):
@@ -192,10 +192,11 @@ def warnings(results: StudyResults) -> list[str]:
                 f"this learning rate and {_count(plan.train.epochs or 0, 'epoch')} the study compares speed, not what "
                 "each loss reaches. More epochs or another learning rate may change the order."
             )
-        found.append(
-            f"All losses were trained at one learning rate ({plan.train.lr:g}); a loss that wants another rate is at a "
-            "disadvantage."
-        )
+        if plan.train.lr != SEARCH:
+            found.append(
+                f"All losses were trained at one learning rate ({plan.train.lr:g}); a loss that wants another rate is "
+                "at a disadvantage."
+            )
     found += _about_empty_masks(results)
     for name in plan.losses:
         failed, seeds = len(results.failed(name)), len(plan.seeds)
