@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from basrelief.app import evaluate as evaluate
     from basrelief.app import load_predictor as load_predictor
+    from basrelief.app import lr_range as lr_range
     from basrelief.app import predict as predict
     from basrelief.app import study as study
     from basrelief.app import train as train
@@ -32,6 +33,7 @@ _HOMES = {
     "evaluate": "basrelief.app",
     "inspect": "basrelief.app_data",
     "load_predictor": "basrelief.app",
+    "lr_range": "basrelief.app",
     "pack": "basrelief.app_data",
     "parse_loss": "basrelief.losses.expression",
     "predict": "basrelief.app",

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
-from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings, WatchSettings, checked
+from basrelief.config import (
+    DataSettings,
+    LrRangeSettings,
+    RunSettings,
+    StudySettings,
+    TrainSettings,
+    WatchSettings,
+    checked,
+)
 from basrelief.data import INSTANCE_FORMATS, find_format, open_source
 from basrelief.data.store import READING, detect_store
 from basrelief.engine import processes
@@ -25,6 +33,7 @@ from basrelief.files import only_writer, read_json, write_atomic, write_text
 from basrelief.launch import launch
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
 from basrelief.studies.find import find_run
+from basrelief.studies.lr_tests import PAGE, run_lr_range
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import StudyWatcher, asked_for, canonical, reopen
 from basrelief.studies.results import collect
@@ -131,6 +140,31 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
 
 
+def lr_range(
+    data: str | Path, *, out: str | Path | None = None, watcher: StudyWatcher | None = None, **options: Any
+) -> dict[str, Any]:
+    """Find learning rates: train each loss shortly at growing rates, and see where it learns and where it breaks.
+
+    Parameters as for ``study``, without those that a test does not have (``lr``, ``schedule``, ``epochs``, ``seeds``,
+    ``folds``, ``margin``), and with ``lr_min=1e-6`` and ``lr_max=1.0`` (rates of the first and the last step),
+    ``steps=100`` and ``repeats=1`` (tests of each loss, each with another seed).
+
+    Returns
+    -------
+    dict
+        ``losses`` (each with name, loss, suggestion, reason, and tests: low, high, steps, lowest_at, diverged_at,
+        suggestion), ``out``, the directory, and ``written``, the page with the curves.
+    """
+    for name in ("lr", "schedule", "epochs", "seeds", "folds", "margin"):
+        if options.get(name) is not None:
+            raise UsageError(f"A range test has no {name}: it makes --steps steps at rates from --lr-min to --lr-max.")
+    # One epoch, so that none are chosen and spoken of.
+    settings = canonical(settings_from({"location": str(data), **options, "epochs": 1}, LrRangeSettings))
+    folder = _out(out, settings.data.location, asked_for(settings))
+    found = run_lr_range(folder, settings, watcher or Quiet())
+    return {**found, "out": str(folder), "written": str(folder / PAGE)}
+
+
 def report(folder: str | Path, *, to: str = "html") -> dict[str, Any]:
     """Write verdict, scores and report of a study from what its trials left, and return the verdict.
 
@@ -146,7 +180,9 @@ def report(folder: str | Path, *, to: str = "html") -> dict[str, Any]:
     if not (folder / "plan.json").exists():
         raise DataError(f"{folder} holds no study (there is no plan.json). Expected what basrelief study left.")
     if read_json(folder / "plan.json").get("kind") != "study":
-        raise DataError(f"{folder} holds no study: its plan.json is that of a single run (see basrelief evaluate).")
+        raise DataError(
+            f"{folder} holds no study: its plan.json is that of a single run (see basrelief evaluate) or range test."
+        )
     prepared = reopen(folder)
     results = collect(folder, prepared)
     with only_writer(folder):

@@ -166,6 +166,23 @@ def show_scores(
         )
 
 
+def show_rates(losses: Sequence[Mapping[str, Any]]) -> None:
+    """Print what range tests suggest, a line a test, and why, a line a loss."""
+    table = _table("loss", "suggested", "lowest at", "diverged at", "range", "steps")
+    for loss in losses:
+        for place, test in enumerate(loss["tests"]):
+            span = f"{test['low']:g} to {test['high']:g}"
+            rates = (_rate(test[name]) for name in ("suggestion", "lowest_at", "diverged_at"))
+            table.add_row("" if place else escape(loss["name"]), *rates, span, str(test["steps"]))
+    _out.print(table)
+    for loss in losses:
+        _out.print(f"{loss['name']}: {_rate(loss['suggestion'])}. {loss['reason']}", markup=False)
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2g}"
+
+
 def show_table(lines: Sequence[Mapping[str, Any]]) -> None:
     """Print the columns of a table that have room in a terminal; ``--json`` gives all."""
     from basrelief.listing import SHORT

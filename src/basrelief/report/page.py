@@ -76,7 +76,7 @@ def render_study(contents: StudyContents) -> str:
         terms=format_terms(contents),
         spark=(WIDTH, HEIGHT),
         figures=figures,
-        figures_json=Markup(_to_json([{"data": one["data"], "layout": one["layout"]} for one in figures])),
+        figures_json=Markup(to_json([{"data": one["data"], "layout": one["layout"]} for one in figures])),
         wall=wall,
         colours=COLOURS,
         dashes=DASHES,
@@ -84,7 +84,7 @@ def render_study(contents: StudyContents) -> str:
         nothing=NOTHING,
         style=Markup(read_part("style.css")),
         script=Markup(read_part("script.js")),
-        plotly=Markup(_read_plotly()) if figures else "",
+        plotly=Markup(read_plotly()) if figures else "",
     )
 
 
@@ -93,7 +93,7 @@ def _level(contents: StudyContents) -> str:
     return f"{100 * level:g} %" if isinstance(level, int | float) else "95 %"
 
 
-def _to_json(value: Any) -> str:
+def to_json(value: Any) -> str:
     """Return JSON that no text inside can break out of a script element with."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -104,7 +104,8 @@ def read_part(name: str) -> str:
     return resources.files("basrelief.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _read_plotly() -> str:
+def read_plotly() -> str:
+    """Return plotly.js, fit to stand inside a page."""
     from plotly.offline import get_plotlyjs
 
     # plotly.js comes without a closing tag inside today; should a later one hold it, the page must not break.

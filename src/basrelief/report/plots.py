@@ -48,8 +48,19 @@ def _draw_metric(name: str, curves: Sequence[Curve], facts: MetricFacts, content
     epochs = sorted({epoch for curve in curves for epoch in curve.epochs})
     is_primary = name == primary_facts(contents).name
     shapes, annotations = _draw_baselines(contents, name) if is_primary else ([], [])
+    layout = lay_out(
+        x={"title": {"text": "epoch", "standoff": 8}} | _span_epochs(epochs),
+        y={"hoverformat": f".{decimals}f", "nticks": 7},
+    )
+    layout |= {"shapes": shapes, "annotations": annotations}
+    description = describe_metric(facts)
+    return {"metric": name, "description": description, "primary": is_primary, "data": data, "layout": layout}
+
+
+def lay_out(*, x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
+    """Return the layout that all figures share, with what their axes have of their own."""
     axis = {"gridcolor": "var(--rule)", "linecolor": "var(--rule)", "zeroline": False, "automargin": True}
-    layout = {
+    return {
         "autosize": True,
         "showlegend": False,
         "hovermode": "x",
@@ -58,13 +69,9 @@ def _draw_metric(name: str, curves: Sequence[Curve], facts: MetricFacts, content
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": "var(--muted)"},
         "hoverlabel": {"bgcolor": "var(--panel)", "font": {"color": "var(--ink)", "size": 12}, "namelength": -1},
-        "xaxis": axis | {"title": {"text": "epoch", "standoff": 8}} | _span_epochs(epochs),
-        "yaxis": axis | {"hoverformat": f".{decimals}f", "nticks": 7},
-        "shapes": shapes,
-        "annotations": annotations,
+        "xaxis": axis | x,
+        "yaxis": axis | y,
     }
-    description = describe_metric(facts)
-    return {"metric": name, "description": description, "primary": is_primary, "data": data, "layout": layout}
 
 
 def _span_epochs(epochs: Sequence[int]) -> dict[str, Any]:
@@ -108,7 +115,7 @@ def _draw_loss(index: int, name: str, curves: Sequence[Curve], decimals: int) ->
         "line": {
             "color": colour,
             "width": 2,
-            "dash": ",".join(f"{part}px" for part in dash.split(",")) if dash else "solid",
+            "dash": dashed(dash),
         },
         "marker": {"color": colour, "symbol": MARKERS[index % len(MARKERS)], "size": 7, "maxdisplayed": 9},
     }
@@ -131,6 +138,11 @@ def _draw_loss(index: int, name: str, curves: Sequence[Curve], decimals: int) ->
         "hoverinfo": "skip",
     }
     return [band, line]
+
+
+def dashed(dash: str) -> str:
+    """Return one of ``DASHES`` as Plotly writes it."""
+    return ",".join(f"{part}px" for part in dash.split(",")) if dash else "solid"
 
 
 def _outline_band(

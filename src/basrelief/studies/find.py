@@ -33,6 +33,8 @@ def find_run(path: Path) -> FoundRun:
         return FoundRun(path, path if (path / "plan.json").exists() else path.parents[2], "")
     if not (path / "plan.json").exists():
         raise DataError(f"{path} holds neither a run nor a study. Expected what basrelief train or study left.")
+    if read_json(path / "plan.json").get("kind") == "lr-range":
+        raise DataError(f"{path} holds a range test, which leaves no network. Give what basrelief train or study left.")
     outcomes = {place: outcome_of(place) or {} for place in sorted(path.glob("trials/*/seed-*"))}
     runs = {place: outcome for place, outcome in outcomes.items() if "metrics" in outcome}
     if not runs:

@@ -1,0 +1,82 @@
+"""``basrelief lr-range``: range tests of one loss or several on the same data, written as JSON, CSV and a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from basrelief.config import LrRangeSettings
+from basrelief.engine.lr_range import LrRange, check_range, lr_range
+from basrelief.engine.machine import device_name
+from basrelief.files import only_writer, read_json, write_atomic, write_json, write_text
+from basrelief.report import LrContents, render_lr_range
+from basrelief.studies.prepare import PLAN, Prepared, StudyWatcher, list_data, prepare
+from basrelief.studies.report import repeat_command
+
+LR_RANGE, CURVE, PAGE = "lr_range.json", "curve.csv", "lr_range.html"
+
+
+def run_lr_range(folder: Path, settings: LrRangeSettings, watcher: StudyWatcher) -> dict[str, Any]:
+    """Make the tests, or find them as they were made; return the document of ``lr_range.json``.
+
+    Raises
+    ------
+    OutputError
+        When ``folder`` holds tests of other settings, or anything else.
+    """
+    check_range(settings.lr_min, settings.lr_max, settings.steps, settings.repeats)
+    source = list_data(settings)
+    with only_writer(folder):
+        prepared = prepare(folder, settings, source, watcher)
+        if all((folder / name).exists() for name in (LR_RANGE, CURVE, PAGE)):
+            return read_json(folder / LR_RANGE)
+        plan = prepared.plan
+        found: dict[str, LrRange] = {}
+        for name, expression in plan.losses.items():
+            watcher.begin(f"Range test of {name}", str(plan.train.metric), settings.steps * settings.repeats, 0)
+            found[name] = lr_range(
+                prepared.run_plan(expression, plan.seeds[0]),
+                prepared.store,
+                prepared.split,
+                low=settings.lr_min,
+                high=settings.lr_max,
+                steps=settings.steps,
+                repeats=settings.repeats,
+                progress=watcher.step,
+            )
+        document = {"losses": [{"name": name, **tests.document()} for name, tests in found.items()]}
+        curves = {name: list(tests.rows()) for name, tests in found.items()}
+        lines = [{"name": name, **row} for name, rows in curves.items() for row in rows]
+        frame = pl.DataFrame(lines, infer_schema_length=None)
+        write_atomic(folder / CURVE, lambda temporary: frame.write_csv(temporary))
+        contents = LrContents(
+            title=f"Learning rates for {prepared.store.facts.location.rstrip('/').rsplit('/', 1)[-1]}",
+            losses=document["losses"],
+            curves=curves,
+            held_fixed=_held_fixed(prepared),
+            notes=plan.said,
+            repeat=repeat_command(read_json(folder / PLAN)),
+        )
+        write_text(folder / PAGE, render_lr_range(contents))
+        write_json(folder / LR_RANGE, document)  # the last, so that it is there when all is
+        return document
+
+
+def _held_fixed(prepared: Prepared) -> list[tuple[str, str]]:
+    train, machine, facts = prepared.plan.train, prepared.plan.machine, prepared.store.facts
+    height, width = facts.resolution
+    momentum = f", momentum {train.momentum:g}" if train.optimizer == "sgd" else ""
+    rows = [
+        ("Data", f"{facts.location}, {len(prepared.split.rows['train'])} training samples"),
+        ("Network", f"{train.network}, {' and '.join(prepared.plan.heads)}"),
+        ("Input", "image and background" if prepared.plan.background else "image alone"),
+        ("Resolution", f"{height} x {width} px (height x width)"),
+        ("Batch", f"up to {train.batch_size} images"),
+        ("Optimizer", f"{train.optimizer}{momentum}, weight decay {train.weight_decay:g}"),
+        ("Augmentation", train.augment),
+        ("Seed", f"{prepared.plan.seeds[0]}; later tests have seeds drawn from it"),
+        ("Arithmetic", f"{machine.precision} on {device_name(machine)}"),
+    ]
+    return rows if train.weights == "none" else [*rows, ("Started from", train.weights)]
