@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -21,6 +22,17 @@ def forward(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     if batch.background is None:
         return model(batch.image)  # type: ignore[no-any-return]
     return model(batch.image, batch.background)  # type: ignore[no-any-return]
+
+
+def in_label_values(outputs: dict[str, Tensor], batch: Batch, values: Tensor | None) -> tuple[dict[str, Tensor], Batch]:
+    """Return predictions and truth of the mask as label values, for losses that were stated on them.
+
+    ``values`` is the network's ``mask_values``; None leaves both as they are.
+    """
+    if values is None:
+        return outputs, batch
+    labelled = dataclasses.replace(batch, mask=batch["mask"] * values)
+    return {**outputs, "mask": outputs["mask"].float() * values}, labelled
 
 
 def activate(logits: Mapping[str, Tensor], activations: Mapping[str, str]) -> dict[str, Tensor]:

@@ -22,10 +22,11 @@ from basrelief.batch import Batch
 from basrelief.data.loader import Loader
 from basrelief.data.splits import Split
 from basrelief.data.store import Store
-from basrelief.engine.evaluate import forward
+from basrelief.engine.evaluate import forward, in_label_values
 from basrelief.engine.lr_curve import FEWEST, LrCurve, Suggestion, agree
-from basrelief.engine.optimize import build_optimizer
-from basrelief.engine.run_plan import RunPlan, build_model, start_from
+from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm
+from basrelief.engine.run_plan import RunPlan, build_model
+from basrelief.engine.weights import start_from
 from basrelief.errors import UsageError
 from basrelief.losses.expression import parse_loss
 from basrelief.losses.loss import Loss, LossValue
@@ -139,7 +140,8 @@ def lr_range(
     Parameters
     ----------
     plan, store, split
-        As for ``train_run``; the rate, the schedule and the number of epochs in the plan do not matter.
+        As for ``train_run``; the rate, the schedule and the number of epochs in the plan do not matter, and of several
+        stages the last one's resolution and batch size count.
     low, high
         Rates of the first and the last step; between them they grow by the same factor each step.
     steps
@@ -195,6 +197,7 @@ def _one_test(plan: RunPlan, store: Store, split: Split, rates: np.ndarray, behi
     if settings.weights != "none":
         start_from(model, settings.weights)
     model = model.to(memory_format=torch.channels_last) if machine.channels_last else model
+    freeze(model, settings.freeze)
     optimizer = build_optimizer(model, loss, settings.model_copy(update={"lr": float(rates[0])}))
     model, optimizer = accelerator.prepare(model, optimizer)
     loader = Loader(
@@ -212,6 +215,7 @@ def _one_test(plan: RunPlan, store: Store, split: Split, rates: np.ndarray, behi
             group["lr"] = rate
         with accelerator.autocast():
             outputs = forward(model, batch)
+        outputs, batch = in_label_values(outputs, batch, accelerator.unwrap_model(model).mask_values)
         value = loss(outputs, batch, activations=settings.activation)
         weights = weights or value.weights
         number = _at_weights(value, weights)
@@ -221,6 +225,9 @@ def _one_test(plan: RunPlan, store: Store, split: Split, rates: np.ndarray, behi
             break
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(value.total)
+        if settings.clip is not None:
+            accelerator.unscale_gradients(optimizer)
+            clip_gradients(model, gradient_norm(model), settings.clip)
         optimizer.step()
     return curve
 
@@ -239,8 +246,9 @@ def _batches(plan: RunPlan, loader: Loader, loss: Loss, model: nn.Module) -> Ite
     augment = parse_augment(plan.settings.augment)
     for epoch in range(2**31):
         model.train()
-        torch.manual_seed(stream_seed(plan.seed, "dropout", epoch))
+        freeze(model, plan.settings.freeze)
         for number, (_, batch) in enumerate(loader.epoch(plan.seed, epoch)):
+            torch.manual_seed(stream_seed(plan.seed, "dropout", epoch, number))
             drawn = torch.Generator().manual_seed(stream_seed(plan.seed, "augment", epoch, number))
             yield augment(batch, drawn, depth_kind=loader.facts.depth_kind)
         loss.end_epoch()

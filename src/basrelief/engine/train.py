@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from basrelief.augment import parse_augment
-from basrelief.batch import Batch
 from basrelief.config import Stage, WatchSettings
 from basrelief.data.loader import Loader
 from basrelief.data.splits import Split
 from basrelief.data.store import Store
 from basrelief.engine import processes
 from basrelief.engine.checkpoint import BEST, weights_hash
-from basrelief.engine.evaluate import evaluate, forward
+from basrelief.engine.evaluate import evaluate, forward, in_label_values
 from basrelief.engine.finish import finish_run, open_loaders, run_facts
 from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm, update_average
 from basrelief.engine.records import RunningShares, RunningTerms
@@ -109,6 +107,7 @@ def train_run(
     network: nn.Module = torch.compile(prepared) if machine.compile else prepared  # type: ignore[assignment]
 
     assert settings.metric is not None
+    assert not isinstance(settings.lr, str)
     spec = metric_spec(settings.metric, store.facts.classes)
     course = settings.course()
     stages = [number for number, stage in enumerate(course) for _ in range(stage.epochs)]  # of each epoch
@@ -170,8 +169,7 @@ def train_run(
                     with contextlib.nullcontext() if last else accelerator.no_sync(prepared):
                         with accelerator.autocast():
                             outputs = forward(network, part)
-                        if bare.mask_values is not None:
-                            outputs, part = _in_label_values(outputs, part, bare.mask_values)
+                        outputs, part = in_label_values(outputs, part, bare.mask_values)
                         value = loss(outputs, part, activations=settings.activation)
                         if last and state.batch % shares_every == 0:
                             weights = value.weights
@@ -252,13 +250,6 @@ def _seed_torch(seed: int, device: torch.device) -> None:
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed(seed)
-
-
-def _in_label_values(outputs: Mapping[str, Tensor], batch: Batch, values: Tensor) -> tuple[dict[str, Tensor], Batch]:
-    """Return predictions and truth of the mask as label values, for losses that were stated on them."""
-    assert batch.mask is not None
-    labelled = dataclasses.replace(batch, mask=batch.mask * values)
-    return {**outputs, "mask": outputs["mask"].float() * values}, labelled
 
 
 def _scores(state: TrainingState, stages: Sequence[int], column: str, sign: int) -> list[list[float | None]]:
