@@ -55,7 +55,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
         "[default: chosen]",
     ),
     "epochs": (int, "Passes over the training images.  [default: chosen]"),
-    "batch_size": (int, "Images a step.  [default: 16]"),
+    "batch_size": (str, "Images a step; max: as many as fit.  [default: 16]"),
     "accumulate": (int, "Compute each batch in N parts, which takes less memory.  [default: 1]"),
     "optimizer": (str, "adamw, adam or sgd.  [default: adamw]"),
     "lr": (str, "Learning rate, or search: a range test finds one for each loss.  [default: 0.001]"),
@@ -79,7 +79,9 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
         str,
         "none, a run or file to start from, or (smp/ networks) a name such as imagenet.  [default: none]",
     ),
-    "precision": (str, "auto, fp32, bf16 or fp16.  [default: auto]"),
+    "precision": (str, "auto, fp32, tf32, bf16 or fp16.  [default: auto, measured]"),
+    "compile": (bool, "Whether to compile the network (torch.compile).  [default: on GPUs where measured to pay]"),
+    "threads": (int, "Threads on a CPU.  [default: measured]"),
     "seed": (int, "The seed; a study's first, the others follow.  [default: 0]"),
 }
 WATCH_OPTIONS: dict[str, tuple[Any, str]] = {

@@ -10,7 +10,15 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from basrelief.data.mask_values import parse_mask_map
 from basrelief.data.source import DataOptions
@@ -18,6 +26,7 @@ from basrelief.errors import UsageError, suggest
 
 S = TypeVar("S", bound=BaseModel)
 Positive = Annotated[int, Field(ge=1)]
+LARGEST_BATCH = 0  # a batch size of "max", not measured yet
 Side = Annotated[int, Field(ge=8, le=8192)]
 SEARCH = "search"  # in place of a learning rate: a range test finds it
 
@@ -57,6 +66,16 @@ def _read_activations(value: Any) -> Any:
     if not all(len(pair) == 2 for pair in pairs):
         raise UsageError(f"--activation {value!r}: expected HEAD=NAME, such as mask=identity.")
     return {head.strip(): name.strip() for head, name in pairs}
+
+
+def _read_batch_size(value: Any) -> Any:
+    """Read "max"; it is 0 from here on, and ``prepare`` replaces it by the number that fits."""
+    if value == "max":
+        return LARGEST_BATCH
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise UsageError(f"--batch-size {value!r}: expected a number of 1 or more, or max.")
+    return number
 
 
 def _read_location(value: Any) -> Any:
@@ -111,6 +130,9 @@ def _read_rate(value: Any) -> Any:
     return rate
 
 
+BatchSize = Annotated[
+    int, BeforeValidator(_read_batch_size), PlainSerializer(lambda size: "max" if size == LARGEST_BATCH else size)
+]
 Resolution = Annotated[tuple[Side, Side], BeforeValidator(_read_resolution)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_read_numbers)]
 MaskMap = Annotated[dict[int, str], BeforeValidator(lambda v: parse_mask_map(v) if isinstance(v, str) else v)]
@@ -185,7 +207,8 @@ class TrainSettings(_Settings):
     epochs
         Passes over the training samples; None: chosen from their number.
     batch_size
-        Samples a step, whatever ``accumulate`` and the number of processes.
+        Samples a step, whatever ``accumulate`` and the number of processes; "max": as many as fit, measured once and
+        then stored.
     accumulate
         Each step's batch is computed in so many parts, one after another, which takes less memory.
     optimizer, momentum, weight_decay, decay_all
@@ -215,8 +238,8 @@ class TrainSettings(_Settings):
     weights
         "none"; a run, checkpoint or file of tensors to start from; or the name of pretrained weights of an ``smp/``
         network.
-    device, precision
-        "auto" chooses; what was chosen is stored and used again on resuming.
+    device, precision, threads, compile
+        "auto" or None chooses; what was chosen is stored and used again on resuming.
     seed
         The first seed of a study, or the seed of a run.
     """
@@ -225,7 +248,7 @@ class TrainSettings(_Settings):
     resolution: Resolution | None = None
     stages: tuple[Stage, ...] = ()
     epochs: Positive | None = None
-    batch_size: Positive = 16
+    batch_size: BatchSize = 16
     accumulate: Positive = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: LearningRate = 1e-3
@@ -243,7 +266,9 @@ class TrainSettings(_Settings):
     augment: str = "none"
     weights: Annotated[str, BeforeValidator(_read_place)] = "none"
     device: str = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    threads: Positive | None = None
+    compile: bool | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     @model_validator(mode="before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -14,6 +15,9 @@ from PIL import Image
 import basrelief as br
 from basrelief import app
 from basrelief.config import StudySettings
+from basrelief.data.store import Store
+from basrelief.engine.machine import Machine
+from basrelief.engine.run_plan import RunPlan
 from basrelief.errors import BasreliefError, DataError, OutputError, UsageError
 from basrelief.studies.find import find_run
 from basrelief.studies.prepare import canonical, reopen
@@ -165,3 +169,49 @@ def test_evaluation_on_other_data_reads_it_alike_and_leaves_out_what_was_seen(
         br.evaluate(out, depth_scale=5.0)
     with pytest.raises(DataError, match="depth unit"):
         br.evaluate(out, other, depth_unit="ft")
+
+
+def test_what_the_probe_picks_is_said_stored_and_shared_and_never_picked_again(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def pick(plan: RunPlan, store: Store, rows: np.ndarray) -> tuple[Machine, str]:
+        asked.append(plan.loss)
+        return dataclasses.replace(plan.machine, channels_last=False, threads=1), "measured 2.0 times as fast"
+
+    monkeypatch.setattr("basrelief.studies.prepare.probe_machine", pick)
+    br.study(discs, out=tmp_path / "s", **SMALL)
+    plan = json.loads((tmp_path / "s" / "plan.json").read_text())["plan"]
+    assert plan["machine"]["channels_last"] is False
+    assert plan["said"][-1] == "Computed on: cpu, fp32, contiguous, 1 thread (measured 2.0 times as fast)."
+    runs = [json.loads(path.read_text()) for path in (tmp_path / "s" / "trials").rglob("run.json")]
+    assert [run["machine"] for run in runs] == [plan["machine"]] * 2
+    br.study(discs, out=tmp_path / "s", **SMALL)
+    assert asked == ["bce(mask)"]
+
+
+def test_the_largest_batch_is_found_once_and_is_that_of_the_smallest_loss(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = iter((7, 3))
+    monkeypatch.setattr("basrelief.studies.prepare.largest_batch", lambda plan, store, rows: next(sizes))
+    for _ in range(2):
+        br.study(discs, out=tmp_path / "s", **{**SMALL, "batch_size": "max"})
+    plan = json.loads((tmp_path / "s" / "plan.json").read_text())["plan"]
+    assert plan["train"]["batch_size"] == 3
+    assert "Batch size: 3, the largest that fits." in plan["said"]
+    with pytest.raises(OutputError, match="batch_size"):
+        br.study(discs, out=tmp_path / "s", **SMALL)
+
+
+def test_a_training_that_will_not_fit_is_warned_of_each_time(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("basrelief.engine.memory.available_bytes", lambda device: 1000)
+    for _ in range(2):
+        said: list[str] = []
+        watcher = app.Quiet()
+        monkeypatch.setattr(watcher, "say", said.append)
+        br.study(discs, out=tmp_path / "s", watcher=watcher, **SMALL)
+        assert any(text.startswith("Memory: a batch of 4 takes about") for text in said)

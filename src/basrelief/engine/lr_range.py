@@ -24,6 +24,7 @@ from basrelief.data.splits import Split
 from basrelief.data.store import Store
 from basrelief.engine.evaluate import forward, in_label_values
 from basrelief.engine.lr_curve import FEWEST, LrCurve, Suggestion, agree
+from basrelief.engine.machine import prepare_model
 from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm
 from basrelief.engine.run_plan import RunPlan, build_model
 from basrelief.engine.weights import start_from
@@ -196,7 +197,7 @@ def _one_test(plan: RunPlan, store: Store, split: Split, rates: np.ndarray, behi
     model = build_model(plan, store)
     if settings.weights != "none":
         start_from(model, settings.weights)
-    model = model.to(memory_format=torch.channels_last) if machine.channels_last else model
+    prepare_model(model.to(accelerator.device), machine)
     freeze(model, settings.freeze)
     optimizer = build_optimizer(model, loss, settings.model_copy(update={"lr": float(rates[0])}))
     model, optimizer = accelerator.prepare(model, optimizer)

@@ -21,6 +21,8 @@ from basrelief.engine import processes
 from basrelief.engine.checkpoint import BEST, weights_hash
 from basrelief.engine.evaluate import evaluate, forward, in_label_values
 from basrelief.engine.finish import finish_run, open_loaders, run_facts
+from basrelief.engine.machine import prepare_model
+from basrelief.engine.memory import explain_out_of_memory, is_out_of_memory
 from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm, update_average
 from basrelief.engine.records import RunningShares, RunningTerms
 from basrelief.engine.run_files import previous_run, write_history
@@ -79,13 +81,33 @@ def train_run(
     OutputError
         When ``folder`` holds another run.
     TrainingError
-        When the loss or its gradient is no longer finite, naming the step, the term and the samples.
+        When the loss or its gradient is no longer finite, naming the step, the term and the samples; when memory runs
+        out, saying what would fit.
     """
+    try:
+        return _train_run(
+            folder, plan, store, split, smaller or {}, watch or WatchSettings(), draw, watcher or Silent()
+        )
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise explain_out_of_memory(error, plan, store) from None
+
+
+def _train_run(
+    folder: Path,
+    plan: RunPlan,
+    store: Store,
+    split: Split,
+    smaller: Mapping[tuple[int, int], Store],
+    watch: WatchSettings,
+    draw: bool,
+    watcher: Watcher,
+) -> dict[str, Any]:
     document = plan.document(store)
     before = previous_run(folder, document)
     if before is not None and before.get("status") == "finished" and (folder / BEST).exists():
         return before
-    watch, watcher = watch or WatchSettings(), watcher or Silent()
     settings, machine = plan.settings, plan.machine
     torch.set_num_threads(machine.threads)
     loss = parse_loss(plan.loss)
@@ -94,17 +116,16 @@ def train_run(
     initial = weights_hash(model)
     if settings.weights != "none":
         start_from(model, settings.weights)
-    model = model.to(memory_format=torch.channels_last) if machine.channels_last else model
     if machine.processes > 1 and machine.device.startswith("cuda"):  # torch has no such layer for CPUs
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     freeze(model, settings.freeze)
     accelerator = machine.accelerator(unused=model.has_unused_parameters or set(targets) != set(plan.heads))
     device = accelerator.device
     loss = loss.to(device)
-    average = copy.deepcopy(model).requires_grad_(False).to(device) if settings.ema else None
-    prepared, optimizer = accelerator.prepare(model, build_optimizer(model, loss, settings))
-    bare = accelerator.unwrap_model(prepared)
-    network: nn.Module = torch.compile(prepared) if machine.compile else prepared  # type: ignore[assignment]
+    prepare_model(model.to(device), machine)
+    average = copy.deepcopy(model).requires_grad_(False) if settings.ema else None
+    network, optimizer = accelerator.prepare(model, build_optimizer(model, loss, settings))
+    bare = accelerator.unwrap_model(network)
 
     assert settings.metric is not None
     assert not isinstance(settings.lr, str)
@@ -137,7 +158,7 @@ def train_run(
             epoch, stage = state.epoch, course[stages[state.epoch]]
             if stages[epoch] != open_stage:
                 open_stage = stages[epoch]
-                at = store if stage.resolution == store.facts.resolution else (smaller or {})[stage.resolution]
+                at = store if stage.resolution == store.facts.resolution else smaller[stage.resolution]
                 loaders = open_loaders(plan, at, split, stage, targets, device, watch.workers)
                 if draw and first and state.step == 0:
                     trackers.graph(bare, loaders["train"].batch(split.rows["train"][:1]))
@@ -166,7 +187,7 @@ def train_run(
                 parts = whole.parts(settings.accumulate)
                 for number, part in enumerate(parts, 1):
                     last = number == len(parts)
-                    with contextlib.nullcontext() if last else accelerator.no_sync(prepared):
+                    with contextlib.nullcontext() if last else accelerator.no_sync(network):
                         with accelerator.autocast():
                             outputs = forward(network, part)
                         outputs, part = in_label_values(outputs, part, bare.mask_values)

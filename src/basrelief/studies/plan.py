@@ -134,9 +134,9 @@ def plan_study(settings: StudySettings, source: Source, processes: int = 1) -> S
             said.append(f"Note: in {name} {', '.join(away)} counts negatively, so training moves away from the target.")
     if train.lr == "search" and processes > 1:
         raise UsageError("--lr search runs in one process. Find a rate with basrelief lr-range first, and give it.")
-    machine = choose_machine(train.device, train.precision, processes)
-    if settings.train.precision == "auto" and machine.precision != "fp32":
-        said.append(f"Precision: {machine.precision}, which this hardware computes in; losses are float32.")
+    machine = choose_machine(
+        train.device, train.precision, threads=train.threads, compile=train.compile, processes=processes
+    )
     seeds = tuple(range(train.seed, train.seed + settings.seeds))
     return StudyPlan(
         losses=losses,

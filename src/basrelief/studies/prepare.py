@@ -14,13 +14,16 @@ import polars as pl
 import torch
 
 from basrelief.augment import parse_augment
-from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings
+from basrelief.config import LARGEST_BATCH, SEARCH, DataSettings, RunSettings, StudySettings, TrainSettings
 from basrelief.data import open_source
 from basrelief.data.pack import pack, source_key
 from basrelief.data.source import SPLITS, DataOptions, Source
 from basrelief.data.splits import Split, split_folds, split_store, spread_out
 from basrelief.data.store import FACTS, Store, open_store
+from basrelief.engine.fit_batch import largest_batch
 from basrelief.engine.machine import Machine, versions
+from basrelief.engine.memory import memory_warning
+from basrelief.engine.probe import probe_machine
 from basrelief.engine.run_plan import RunPlan, build_model
 from basrelief.engine.watcher import Watcher
 from basrelief.engine.weights import start_from
@@ -141,6 +144,8 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
         watcher.say(f"{len(store.facts.skipped)} broken samples are left out (--skip-broken).")
     prepared = Prepared(plan, store, splits, _pack_smaller(folder, source, plan, options, store, watcher))
     if document is None:
+        _check_known(prepared)
+        prepared = _measured(prepared, watcher)
         _check_trainable(prepared, watcher)
         _write_splits(folder, prepared)
         write_json(folder / PLAN, _document(folder, prepared, asked))
@@ -149,7 +154,33 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
             f"The split of {settings.data.location} is another than when {folder} was begun (--split or --group-file "
             "names a file that has changed). Start anew with another --out, so that all losses see the same images."
         )
+    first = prepared.run_plan(next(iter(prepared.plan.losses.values())), prepared.plan.seeds[0])
+    if warning := memory_warning(first, store):
+        watcher.say(warning)
     return prepared
+
+
+def _measured(prepared: Prepared, watcher: StudyWatcher) -> Prepared:
+    """Fill in what only the machine can tell: the largest batch where that is asked for, and how to compute.
+
+    It is done once, with the first loss (the batch: with each), and shared by all trials.
+    """
+    seed, losses = prepared.plan.seeds[0], list(prepared.plan.losses.values())
+    rows = min((split.rows["train"] for split in prepared.splits), key=len)
+    rate = None if prepared.plan.train.lr != SEARCH else 1e-3  # whose size takes no time
+    said = []
+    if prepared.plan.train.batch_size == LARGEST_BATCH:
+        size = min(largest_batch(prepared.run_plan(loss, seed, lr=rate), prepared.store, rows) for loss in losses)
+        said.append(f"Batch size: {size}, {'all training images' if size == len(rows) else 'the largest that fits'}.")
+        train = prepared.plan.train.model_copy(update={"batch_size": size})
+        prepared = dataclasses.replace(prepared, plan=dataclasses.replace(prepared.plan, train=train))
+    machine, how = probe_machine(prepared.run_plan(losses[0], seed, lr=rate), prepared.store, rows)
+    losses_too = "" if machine.precision == "fp32" else "; losses are float32"
+    said.append(f"Computed on: {machine} ({how}){losses_too}.")
+    for sentence in said:
+        watcher.say(sentence)
+    plan = dataclasses.replace(prepared.plan, machine=machine, said=(*prepared.plan.said, *said))
+    return dataclasses.replace(prepared, plan=plan)
 
 
 def _previous(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
@@ -262,8 +293,8 @@ def _is_used_in_place(source: Source, plan: StudyPlan, options: DataOptions) -> 
     )
 
 
-def _check_trainable(prepared: Prepared, watcher: StudyWatcher) -> None:
-    """Raise where training would fail or its scores would be empty: better now than after an hour."""
+def _check_known(prepared: Prepared) -> None:
+    """Raise where a target is unknown throughout, so that there is nothing to learn or no score."""
     plan, store = prepared.plan, prepared.store
     metric = str(plan.train.metric)
     judged = metric.split("/")[0]
@@ -275,6 +306,11 @@ def _check_trainable(prepared: Prepared, watcher: StudyWatcher) -> None:
                     f"{'the losses train' if name == 'train' else metric + ' needs'}. Add such samples, or divide the "
                     "data otherwise with --split."
                 )
+
+
+def _check_trainable(prepared: Prepared, watcher: StudyWatcher) -> None:
+    """Raise where the network or its first weights cannot be trained like this: better now than after an hour."""
+    plan, store = prepared.plan, prepared.store
     model = build_model(prepared.run_plan(next(iter(plan.losses.values())), plan.seeds[0]), store)
     if plan.train.weights != "none" and (said := start_from(model, plan.train.weights)):
         watcher.say(said)
