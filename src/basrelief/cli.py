@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from basrelief import __version__, cli_data, cli_train
+from basrelief import __version__, cli_data, cli_models, cli_train
 from basrelief.cli_options import (
     DATA_OPTIONS,
     SPLIT_OPTIONS,
@@ -212,6 +212,7 @@ def demo(
 
 
 app.add_typer(cli_data.app)
+app.add_typer(cli_models.app)
 app.add_typer(cli_train.app)
 
 

@@ -12,10 +12,12 @@ from basrelief.data import FORMATS
 from basrelief.errors import UsageError
 from basrelief.losses import LOSSES
 from basrelief.losses.balance import WRAPPERS
-from basrelief.losses.options import describe, options_of
+from basrelief.losses.options import describe
+from basrelief.losses.options import options_of as options_of_loss
 from basrelief.losses.spec import LossSpec
 from basrelief.metrics import METRICS
-from basrelief.models import MODELS
+from basrelief.models import ENCODERS, MODELS, ModelSpec, options_of
+from basrelief.models.encoders import OPTIONS, PATTERN
 
 KINDS = ("losses", "metrics", "models", "formats", "augmentations")
 SHORT = (
@@ -25,6 +27,7 @@ SHORT = (
     "better",
     "unit",
     "parameters",
+    "stride",
     "formula",
     "summary",
 )  # what a terminal shows of a line
@@ -37,10 +40,7 @@ def table(kind: str) -> list[dict[str, Any]]:
     if kind == "metrics":
         return [_metric(name) for name in METRICS]
     if kind == "models":
-        return [
-            {"name": name, "targets": list(spec.targets), "parameters": spec.parameters, "summary": spec.summary}
-            for name, spec in MODELS.items()
-        ]
+        return [*(_model(name, spec) for name, spec in MODELS.items()), _encoders()]
     if kind == "formats":
         return [{"name": name, "summary": spec.summary} for name, spec in FORMATS.items()]
     if kind == "augmentations":
@@ -236,10 +236,47 @@ def _metric(name: str) -> dict[str, Any]:
     return {"name": name, "better": better, "unit": unit, "summary": spec.meaning, "source": spec.source}
 
 
+def _model(name: str, spec: ModelSpec) -> dict[str, Any]:
+    definition, meanings = _read_docstring(spec.network)
+    options = options_of(name)
+    return {
+        "name": name,
+        "call": f"{name}({', '.join(f'{o}={default!r}' for o, default in options.items())})" if options else name,
+        "targets": list(spec.targets),
+        "parameters": spec.parameters,
+        "stride": getattr(spec.network, "stride", None),
+        "summary": spec.summary,
+        "definition": definition,
+        "options": {
+            option: {"default": default, "takes": _TAKES[type(default)], "meaning": meanings.get(option, "")}
+            for option, default in options.items()
+        },
+    }
+
+
+_TAKES = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _encoders() -> dict[str, Any]:
+    """Return the line of the names that stand in no table; it is the same whether the extra is installed or not."""
+    return {
+        "name": PATTERN,
+        "call": PATTERN,
+        "targets": list(ENCODERS.targets),
+        "parameters": None,  # as the encoder's
+        "stride": None,
+        "summary": ENCODERS.summary,
+        "definition": _read_docstring(ENCODERS.network)[0],
+        "options": {
+            name: dict(zip(("default", "takes", "meaning"), line, strict=True)) for name, line in OPTIONS.items()
+        },
+    }
+
+
 def _options(function: Callable[..., Any], meanings: Mapping[str, str], *, skip: int = 2) -> dict[str, dict[str, Any]]:
     return {
         name: {"default": option.default, "takes": describe(option.kind), "meaning": meanings.get(name, "")}
-        for name, option in options_of(function, skip=skip).items()
+        for name, option in options_of_loss(function, skip=skip).items()
     }
 
 

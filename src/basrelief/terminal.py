@@ -191,8 +191,34 @@ def show_table(lines: Sequence[Mapping[str, Any]]) -> None:
     table = _table(*columns)
     for line in lines:
         values = (line[name] for name in columns)
-        table.add_row(*(", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in values))
+        table.add_row(*("" if v is None else ", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in values))
     _out.print(table)
+
+
+def show_summary(summary: Mapping[str, Any], *, every: bool = False) -> None:
+    """Print what a network is made of, and what it costs; ``every`` shows the modules inside of modules."""
+    from basrelief.models.summary import main_layers
+
+    table = _table("name", "type", "output", "parameters", "multiply-adds")
+    for column in table.columns[-2:]:
+        column.justify = "right"
+    for layer in summary["layers"] if every else main_layers(summary["layers"]):
+        shape = "x".join(map(str, layer["output"])) if layer["output"] else "never runs"
+        table.add_row(layer["name"], layer["type"], shape, f"{layer['parameters']:,}", f"{layer['multiply_adds']:,}")
+    _out.print(table)
+    totals, (height, width) = summary["totals"], summary["resolution"]
+    worked = "" if summary["padded"] == summary["resolution"] else f", padded to {_plain(tuple(summary['padded']))}"
+    heads = " and ".join(f"{head} ({planes})" for head, planes in summary["heads"].items())
+    _out.print(
+        f"\n{summary['network']}: {heads} from an image{' and its background' if summary['background'] else ''} of "
+        f"{height}x{width} px{worked} (it works at multiples of {summary['stride']}).\n"
+        f"{totals['parameters']:,} parameters in {totals['parameter_tensors']} tensors, "
+        f"{totals['parameter_bytes'] / 2**20:,.1f} MiB in float32.\n"
+        f"{totals['multiply_adds'] / 1e6:,.1f} million multiply-adds for an image, forward.\n"
+        f"{totals['activation_bytes'] / 2**20:,.1f} MiB kept for the backward pass of a batch of "
+        f"{summary['batch_size']}, in float32.",
+        markup=False,
+    )
 
 
 def show_inspection(inspection: Inspection) -> None:

@@ -22,6 +22,10 @@ PATTERN = "smp/ARCH:ENCODER"
 HUB_TIMEOUT = 5.0  # s to wait for the hub's first answer
 # What our heads and inputs decide, and what the last resize decides.
 _OURS = ("encoder_name", "in_channels", "classes", "activation", "aux_params", "upsampling", "kwargs")
+OPTIONS: dict[str, tuple[Any, str, str]] = {  # what every architecture has: default, what it takes, meaning
+    "weights": (None, "a text", "Pretrained weights by name, such as 'imagenet'; None or 'none': fresh."),
+    "depth": (None, "a whole number", "Stages of the encoder; None: as the architecture has it, mostly 5."),
+}
 _RENAMED = {"encoder_weights": "weights", "encoder_depth": "depth"}
 
 
@@ -66,15 +70,14 @@ class EncoderNetwork(Network):
         if weights in ("none", False):
             weights = None
         mean, std = _normalisation(encoder, weights)
-        self.encoder: nn.Module
-        self.decoders, self.finals = nn.ModuleDict(), nn.ModuleDict()
-        for number, (target, channels) in enumerate(heads.channels().items()):
-            # Each head is built with an encoder that fits it; the first one's is kept, and it alone gets weights.
-            chosen = weights if number == 0 else None
-            built = _build(architecture, encoder, chosen, channels_in, channels, options)
-            if number == 0:
-                self.encoder = built.encoder
-            self.decoders[target], self.finals[target] = built.decoder, built.segmentation_head
+        # Each head is built with an encoder that fits it; the first one's is kept, and it alone gets weights.
+        built = {
+            target: _build(architecture, encoder, None if number else weights, channels_in, channels, options)
+            for number, (target, channels) in enumerate(heads.channels().items())
+        }
+        self.encoder: nn.Module = next(iter(built.values())).encoder
+        self.decoders = nn.ModuleDict({target: part.decoder for target, part in built.items()})
+        self.finals = nn.ModuleDict({target: part.segmentation_head for target, part in built.items()})
         factor = channels_in // 3
         self.register_buffer("mean", torch.tensor(mean * factor).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std * factor).view(-1, 1, 1))
