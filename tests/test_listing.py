@@ -9,6 +9,7 @@ from basrelief.listing import KINDS, augment_page, losses_page, metrics_page, ta
 from basrelief.losses import LOSSES
 from basrelief.losses.balance import WRAPPERS
 from basrelief.metrics import METRICS
+from basrelief.models import MODELS, options_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -45,6 +46,23 @@ def test_every_augmentation_is_listed_with_all_there_is_to_say() -> None:
         assert line["formula"]
         for option, facts in line["options"].items():
             assert facts["meaning"], f"{line['name']}: the docstring does not say what {option} means"
+
+
+def test_every_network_is_listed_with_all_there_is_to_say_and_one_line_stands_for_the_encoders() -> None:
+    lines = {line["name"]: line for line in table("models")}
+    assert list(lines) == [*MODELS, "smp/ARCH:ENCODER"]
+    for name, spec in MODELS.items():
+        assert lines[name]["parameters"] == spec.parameters
+        assert lines[name]["stride"] >= 1
+        assert {option: facts["default"] for option, facts in lines[name]["options"].items()} == options_of(name)
+    for line in lines.values():
+        assert line["definition"]
+        assert line["targets"]
+        for option, facts in line["options"].items():
+            assert facts["meaning"], f"{line['name']}: the docstring does not say what {option} means"
+            assert facts["takes"]
+    assert lines["munet"]["call"] == "munet(blocks=16)"
+    assert set(lines["smp/ARCH:ENCODER"]["options"]) == {"weights", "depth"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
