@@ -116,7 +116,7 @@ def test_a_picture_too_small_for_the_architecture_is_named() -> None:
 
 def test_an_encoder_of_one_fixed_size_says_so() -> None:
     model = create_model("smp/fpn:tu-swin_s3_tiny_224").eval()
-    with pytest.raises(UsageError, match="cannot take 64x64 px: .*224.*Use another --resolution or encoder"):
+    with pytest.raises(UsageError, match=r"cannot take 64x64 px: .*224.*Use another --resolution or encoder"):
         model(torch.rand(1, 3, 64, 64))
     assert model.has_unused_parameters  # not known, so the safe answer
 

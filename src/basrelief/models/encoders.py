@@ -81,7 +81,7 @@ class EncoderNetwork(Network):
         factor = channels_in // 3
         self.register_buffer("mean", torch.tensor(mean * factor).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std * factor).view(-1, 1, 1))
-        deepest: int = self.encoder.output_stride  # type: ignore[assignment]
+        deepest: int = self.encoder.output_stride
         if architecture == "dpt" and 32 % deepest:
             raise UsageError(
                 f"{self.name} has patches of {deepest} px; the decoder of dpt takes 8, 16 or 32, such as "
