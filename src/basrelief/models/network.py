@@ -94,8 +94,8 @@ class Network(nn.Module, ABC):
             if "more than 1 value per channel" not in str(error):
                 raise
             raise UsageError(
-                f"Batch norm cannot train on a batch of one image of {height}x{width} px here: somewhere it is one "
-                "value a channel. Use batches of 2 or more, or a larger resolution."
+                f"This network cannot train on a batch of one image of {height}x{width} px: batch norm has one value a "
+                "channel somewhere. Use a larger --batch-size (batches of 2 or more) or --resolution."
             ) from None
         if down or right:
             outputs = {name: plane[..., :height, :width] for name, plane in outputs.items()}

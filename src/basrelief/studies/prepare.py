@@ -324,13 +324,7 @@ def _check_trainable(prepared: Prepared, watcher: StudyWatcher) -> None:
         )
     if smallest < 2 * parts:  # some network sees a single image at once
         image = torch.zeros(1, 3, *store.facts.resolution)
-        try:
-            model(image, image) if plan.background else model(image)
-        except ValueError as error:
-            raise UsageError(
-                f"{plan.train.network} cannot be trained on single images at this resolution ({error}). Use a larger "
-                "--batch-size or --resolution."
-            ) from None
+        model(image, image) if plan.background else model(image)  # a network that can't train so says so itself
 
 
 def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[str, Any]:
