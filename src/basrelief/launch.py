@@ -20,6 +20,7 @@ from typing import Any
 
 from basrelief import errors
 
+LOST = 3  # exit code of a process whose neighbours have gone
 _GRACE = 10.0  # seconds that processes have to end by themselves, once one has failed
 _LOOK = 0.1  # seconds between looks at whether one has ended
 
@@ -60,14 +61,13 @@ def launch(data: str, out: str, options: Mapping[str, Any], processes: int) -> d
 
 def _wait(started: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int] | None:
     """Return when all have ended, or soon after one has failed; then return which, and its exit code."""
-    failed = None
     until = float("inf")
     while any(process.poll() is None for process in started) and time.monotonic() < until:
-        for number, process in enumerate(started):
-            if failed is None and process.poll():
-                failed, until = (number, process.returncode), time.monotonic() + _GRACE
+        if any(process.poll() for process in started):
+            until = min(until, time.monotonic() + _GRACE)
         time.sleep(_LOOK)
-    return failed or next(((n, p.returncode) for n, p in enumerate(started) if p.poll()), None)
+    failed = [(number, process.returncode) for number, process in enumerate(started) if process.poll()]
+    return min(failed, key=lambda found: (found[1] == LOST, found[1] > 0), default=None)  # a cause before its effects
 
 
 @contextlib.contextmanager

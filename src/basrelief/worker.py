@@ -11,6 +11,7 @@ from pathlib import Path
 
 from basrelief import app, errors
 from basrelief.files import write_json
+from basrelief.launch import LOST
 from basrelief.terminal import StudyProgress
 
 
@@ -25,12 +26,15 @@ def _train_as_one(spec: Path, answer: Path) -> None:
         if first or not answer.exists():
             write_json(answer, {"kind": type(error).__name__, "error": str(error)})
         sys.exit(1)
+    except RuntimeError as error:  # gloo and nccl have no class of their own for this
+        if "onnection" not in str(error) and "peer" not in str(error) and "NCCL" not in str(error):
+            raise
+        sys.exit(LOST)  # another process ended, which is the one to speak of
     if first:
         write_json(answer, {"run": run})
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    if os.environ["RANK"] != "0":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that was started by the user answers Ctrl-C
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that the user started answers Ctrl-C
     _train_as_one(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -163,6 +164,30 @@ def test_an_error_of_processes_is_one_message(tmp_path: Path) -> None:
     assert found.stderr.count("nowhere") == 1
     assert "Traceback" not in found.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [(signal.SIGKILL, "was ended by signal 9, most likely for lack of memory"), (signal.SIGTERM, "")]
+)
+def test_a_process_that_is_killed_is_said_and_no_traceback_is_shown(
+    tmp_path: Path, kind: signal.Signals, said: str
+) -> None:
+    """One of two workers is killed; or the command itself is asked to end. Neither leaves a process behind."""
+    asked = basrelief("--processes", "2", "--out", "run", "--checkpoint-every", "0", "--epochs", "500")
+    started = subprocess.Popen(asked, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    until = time.monotonic() + 120
+    while not (tmp_path / "run" / "before.safetensors").exists() and time.monotonic() < until:
+        assert started.poll() is None, started.communicate()
+        time.sleep(0.05)
+    workers = [child for child in psutil.Process(started.pid).children() if "basrelief.worker" in child.cmdline()]
+    assert len(workers) == 2
+    (workers[1] if kind == signal.SIGKILL else started).send_signal(kind)
+    _, error = started.communicate(timeout=120)
+    assert started.returncode == 1
+    assert said in error
+    assert "goes on from" in error
+    assert "Traceback" not in error
+    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
 
 
 def test_a_study_refuses_a_launcher(tmp_path: Path) -> None:
