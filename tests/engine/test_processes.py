@@ -52,7 +52,7 @@ store = open_store(Path(sys.argv[1]))
 split = split_store(store.index, DataOptions())
 settings = TrainSettings(network="masknet", resolution=(32, 32), epochs=1, batch_size=7, metric="mask/iou")
 with processes.joined("cpu"):
-    machine = choose_machine("cpu", "fp32", 2)
+    machine = choose_machine("cpu", "fp32", processes=2)
     plan = RunPlan(settings, sys.argv[3], 0, ("mask",), True, machine)
     model = build_model(plan, store).train()
     freeze(model, ("norms",))

@@ -20,6 +20,7 @@ from tensorboard.summary.writer import event_file_writer
 from torch import nn
 
 from basrelief.batch import Batch
+from basrelief.engine.machine import choose_machine
 from basrelief.engine.run_files import write_history
 from basrelief.engine.tracker_boards import flat
 from basrelief.engine.trackers import Trackers, check_trackers, open_trackers
@@ -153,9 +154,7 @@ def test_every_network_is_drawn_and_left_as_it_was(name: str, full: bool, tmp_pa
 
 
 def test_the_graph_stays_when_a_run_is_resumed_and_is_of_float32(tmp_path: Path) -> None:
-    from accelerate import Accelerator
-
-    model = Accelerator(cpu=True, mixed_precision="bf16").prepare(create_model("masknet"))
+    model = choose_machine("cpu", "bf16").accelerator().prepare(create_model("masknet"))
     trackers = open_trackers(tmp_path, ["tensorboard"], PLAN, done=0, every=1)
     trackers.graph(model.to(memory_format=torch.channels_last), Batch(torch.rand(2, 3, 16, 16)))
     write_steps(trackers, 1, 4)

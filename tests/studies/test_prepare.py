@@ -214,4 +214,4 @@ def test_a_training_that_will_not_fit_is_warned_of_each_time(
         watcher = app.Quiet()
         monkeypatch.setattr(watcher, "say", said.append)
         br.study(discs, out=tmp_path / "s", watcher=watcher, **SMALL)
-        assert any(text.startswith("Memory: a batch of 4 takes about") for text in said)
+        assert any(text.startswith("Memory: 4 images at once take about") for text in said)

@@ -59,7 +59,8 @@ def save_checkpoint(
         for part, state in parts.items()
         for name, value in state.items()
     }
-    header = {"basrelief": json.dumps(facts, allow_nan=False), "digest": _digest(tensors)}
+    # A single entry, since several would be written in no fixed order.
+    header = {"basrelief": json.dumps({"digest": _digest(tensors), "facts": facts}, allow_nan=False)}
     if keep is None:
         write_atomic(path, lambda temporary: save_file(tensors, temporary, header))
     else:  # written whole before anything moves, so that a full disk costs neither of the two
@@ -81,16 +82,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-            facts = json.loads(header.get("basrelief", ""))
+            header = json.loads((file.metadata() or {}).get("basrelief", ""))
+            digest, facts = header["digest"], header["facts"]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        if header.get("digest", _digest(tensors)) != _digest(tensors):
+        if digest != _digest(tensors):
             raise ValueError("its tensors are not what was written")
     except FileNotFoundError:
         raise DataError(
             f"{path} is not there; expected a checkpoint of a Basrelief run. Start the run or study again to make it."
         ) from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is not a checkpoint that Basrelief wrote, or was cut short or damaged ({error}). Remove "
             f"{path.parent} and start the same run or study again to train it anew."

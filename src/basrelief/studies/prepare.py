@@ -244,7 +244,7 @@ def _pack_smaller(
     folder: Path, source: Source, plan: StudyPlan, options: DataOptions, store: Store, watcher: StudyWatcher
 ) -> dict[tuple[int, int], Store]:
     """Pack the same samples at the resolutions of the other stages."""
-    for resolution in {stage.resolution for stage in plan.train.course()} - {store.facts.resolution}:
+    for resolution in {stage.resolution for stage in plan.train.stages} - {store.facts.resolution}:
         place = _smaller_place(folder, resolution)
         key = f"{store.facts.fingerprint} at {resolution[0]}x{resolution[1]}"
         if (place / FACTS).exists() and open_store(place).facts.source_key == key:
@@ -265,7 +265,7 @@ def _pack_smaller(
 
 
 def _open_smaller(folder: Path, train: TrainSettings, store: Store) -> dict[tuple[int, int], Store]:
-    others = {stage.resolution for stage in train.course()} - {store.facts.resolution}
+    others = {stage.resolution for stage in train.stages} - {store.facts.resolution}
     found = {resolution: open_store(_smaller_place(folder, resolution)) for resolution in others}
     for other in found.values():
         if not other.index["id"].equals(store.index["id"]):
