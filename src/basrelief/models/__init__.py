@@ -35,7 +35,7 @@ MODELS: dict[str, ModelSpec] = {
     "dsresnet": ModelSpec(DSResNet, ("mask", "depth"), 10_343_490, "an encoder stream an input; write-up A"),
     "masknet": ModelSpec(MaskNet, ("mask",), 59_745, "small, full resolution, sees 7 px around; write-up A"),
     "munet": ModelSpec(MUNet, ("mask", "depth"), 6_999_109, "U-Net, half its channels carried across; write-up D"),
-    "relief": ModelSpec(Relief, ("mask", "depth"), 3_380_578, "compact residual U-Net, one decoder for all; our own"),
+    "relief": ModelSpec(Relief, ("mask", "depth"), 3_313_810, "compact residual U-Net, light decoders; our own"),
     "resunet": ModelSpec(ResUNet, ("mask", "depth"), 11_234_066, "residual U-Net, a decoder a target; write-up C"),
 }
 

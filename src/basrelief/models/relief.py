@@ -1,4 +1,4 @@
-"""relief: the default, a compact residual U-Net whose targets share one decoder (our own)."""
+"""relief: the default, a compact residual U-Net with a light decoder for each target (our own)."""
 
 from __future__ import annotations
 
@@ -12,26 +12,23 @@ from torch import Tensor, nn
 from basrelief.errors import UsageError
 from basrelief.models.network import Heads, Network
 
-_LEVELS = (1, 2, 4, 8, 10, 12)  # channels at full size, a half, … 1/32, as multiples of ``width``
-_ENCODER_BLOCKS = (0, 1, 1, 2, 2, 1)
-_DECODER_BLOCKS = (0, 1, 1, 1, 0)
+_LEVELS = (1, 2, 4, 8, 12, 16)  # channels at full size, a half, … 1/32, as multiples of ``width``
 _STEP = 8  # of ``width``: processors compute channels in such groups
 
 
 class Relief(Network):
-    """Six levels with few channels where there are many pixels, and one decoder that all the targets share.
+    """Six levels with few channels where there are many pixels, and a light decoder for each target.
 
-    3,380,578 parameters with a background, one class and depth. Every convolution but the heads' is followed by batch
-    norm and ReLU and has no bias.
+    3,313,810 parameters with a background, one class and depth.
 
-    - Stem: conv3x3 to 16 channels at full size.
-    - Down: conv3x3 stride 2, then residual blocks (conv3x3 twice, the input added before the last ReLU): 1, 1, 2, 2, 1
-      at 32, 64, 128, 160, 192 channels. The last level is 1/32 of the size: one unit there sees the whole of a picture
-      of 64 px, which depth needs.
-    - Up: conv1x1 to the next level's channels, nearest-neighbour doubling, concatenation with the encoder's output of
-      that size, conv1x1 (3x3 at full size) back to the level's channels, and a residual block at 1/2, 1/4 and 1/8. A
-      convolution never has to fill gaps, so there is no checkerboard to learn away.
-    - Heads: conv1x1 with a bias, one for each target.
+    - Block: conv3x3 · ReLU · BN, twice in the encoder and once in a decoder, plus a conv1x1 of the block's input.
+      Every convolution has a bias. Nothing bends the sum, so that a straight path leads from the picture to the logits,
+      and back for the gradient.
+    - Encoder: a block on each of six levels, with 16, 32, 64, 128, 192 and 256 channels and max-pool 2 between them. A
+      unit of the last level sees the whole of a picture of 64 px, which depth needs.
+    - Decoder, one for each target: conv1x1 to the next level's channels, nearest-neighbour doubling, plus the encoder's
+      output of that size, and a block. No convolution has gaps to fill and each doubling is smoothed by the block after
+      it, so there is no checkerboard to learn away. Then a conv1x1 to the logits.
 
     Image and background enter together as 6 channels; without a background, 3. What was tried and not kept is in the
     documentation's log.
@@ -47,64 +44,59 @@ class Relief(Network):
     """
 
     stride = 32
-    encoder_parts = ("stem", "downs", "encoder")
-    target_parts = ("final",)
+    encoder_parts = ("encoder",)
+    target_parts = ("decoders",)
 
     def __init__(self, heads: Heads, background: bool, width: int = 16) -> None:
         super().__init__(heads, background)
         if not isinstance(width, int) or width < _STEP or width % _STEP:
             raise UsageError(f"relief: width is {width}; it must be a multiple of {_STEP}, such as 8, 16 or 24.")
         widths = [width * level for level in _LEVELS]
-        steps = list(pairwise(widths))
-        self.stem = _layer(6 if background else 3, width)
-        self.downs = nn.ModuleList([_layer(fine, coarse, stride=2) for fine, coarse in steps])
-        self.encoder = nn.ModuleList([_blocks(c, count) for c, count in zip(widths, _ENCODER_BLOCKS, strict=True)])
-        self.ups = nn.ModuleList([_layer(coarse, fine, kernel=1) for fine, coarse in steps])
-        # At full size alone nothing follows that could smooth what doubling leaves.
-        self.joins = nn.ModuleList([_layer(2 * c, c, kernel=1 if i else 3) for i, c in enumerate(widths[:-1])])
-        self.decoder = nn.ModuleList([_blocks(c, count) for c, count in zip(widths, _DECODER_BLOCKS, strict=False)])
-        self.final = nn.ModuleDict({name: nn.Conv2d(width, count, 1) for name, count in heads.channels().items()})
+        self.encoder = nn.ModuleList([_Block(a, b, layers=2) for a, b in pairwise([6 if background else 3, *widths])])
+        self.decoders = nn.ModuleDict({name: _Decoder(widths, count) for name, count in heads.channels().items()})
 
     def logits(self, image: Tensor, background: Tensor | None) -> dict[str, Tensor]:
         """Return the logits of each head; see ``Network.logits``."""
-        features = self._decode(self._encode(image if background is None else torch.cat((image, background), 1)))
-        return {name: final(features) for name, final in self.final.items()}
+        levels = self._encode(image if background is None else torch.cat((image, background), 1))
+        return {name: decoder(levels) for name, decoder in self.decoders.items()}
 
     def _encode(self, image: Tensor) -> list[Tensor]:
         """Return the output of each level, the finest first."""
-        features = [self.encoder[0](self.stem(image))]
-        for down, blocks in zip(self.downs, self.encoder[1:], strict=True):
-            features.append(blocks(down(features[-1])))
-        return features
-
-    def _decode(self, levels: Sequence[Tensor]) -> Tensor:
-        features = levels[-1]
-        for i in reversed(range(len(levels) - 1)):
-            doubled = F.interpolate(self.ups[i](features), scale_factor=2.0, mode="nearest")
-            features = self.decoder[i](self.joins[i](torch.cat((doubled, levels[i]), 1)))
-        return features
+        levels = [self.encoder[0](image)]
+        for block in self.encoder[1:]:
+            levels.append(block(F.max_pool2d(levels[-1], 2)))
+        return levels
 
 
-class _Residual(nn.Module):
-    def __init__(self, channels: int) -> None:
+class _Decoder(nn.Module):
+    """Five levels of doubling, each joining the encoder's output of that size; then the logits."""
+
+    def __init__(self, widths: Sequence[int], channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            _layer(channels, channels),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
+        self.ups = nn.ModuleList([nn.Conv2d(coarse, fine, 1) for fine, coarse in pairwise(widths)])
+        self.blocks = nn.ModuleList([_Block(width, width, layers=1) for width in widths[:-1]])
+        self.head = nn.Conv2d(widths[0], channels, 1)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        features = levels[-1]
+        for up, block, level in zip(reversed(self.ups), reversed(self.blocks), reversed(levels[:-1]), strict=True):
+            features = block(F.interpolate(up(features), scale_factor=2.0, mode="nearest") + level)
+        logits: Tensor = self.head(features)
+        return logits
+
+
+class _Block(nn.Module):
+    """Conv3x3 · ReLU · BN ``layers`` times, plus a conv1x1 of the input."""
+
+    def __init__(self, channels_in: int, channels_out: int, layers: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential()
+        for channels in (channels_in, channels_out)[:layers]:
+            self.body.append(nn.Conv2d(channels, channels_out, 3, padding=1))
+            self.body.append(nn.ReLU())
+            self.body.append(nn.BatchNorm2d(channels_out))
+        self.shortcut = nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.relu(features + self.body(features))
-
-
-def _blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(_Residual(channels) for _ in range(count)))
-
-
-def _layer(channels_in: int, channels_out: int, *, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(channels_out),
-        nn.ReLU(),
-    )
+        summed: Tensor = self.body(features) + self.shortcut(features)
+        return summed
