@@ -10,7 +10,7 @@ from torch import nn
 
 from basrelief.errors import UsageError
 from basrelief.models import MODELS, create_model
-from basrelief.models.relief import Relief
+from basrelief.models.relief import Relief, _Block
 
 
 def build(name: str = "relief", **options: int | bool) -> Relief:
@@ -69,6 +69,28 @@ def test_width_scales_every_level() -> None:
         (96, 4, 4),
         (128, 2, 2),
     ]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_block_is_convolution_relu_norm_plus_a_convolution_of_the_input(layers: int) -> None:
+    block = _Block(8, 16, layers)
+    given = torch.randn(2, 8, 6, 4)
+    with torch.no_grad():
+        expected = given
+        for i in range(layers):
+            expected = block.body[3 * i + 2](block.body[3 * i](expected).clamp_min(0))
+        torch.testing.assert_close(block(given), expected + block.shortcut(given))
+
+
+def test_a_decoder_repeats_each_pixel_twice_and_adds_what_the_encoder_had() -> None:
+    model, image = build("relief(width=8)", depth=True).eval(), torch.rand(1, 3, 64, 32)
+    with torch.no_grad():
+        *levels, features = model._encode(image)
+        decoder = model.decoders["depth"]
+        for i in range(4, -1, -1):
+            doubled = decoder.ups[i](features).repeat_interleave(2, -1).repeat_interleave(2, -2)  # type: ignore[operator,index,union-attr]
+            features = decoder.blocks[i](doubled + levels[i])  # type: ignore[operator,index,union-attr]
+        torch.testing.assert_close(model(image)["depth"], decoder.head(features))  # type: ignore[operator]
 
 
 def multiply_adds(name: str) -> int:
