@@ -88,8 +88,8 @@ def test_a_decoder_repeats_each_pixel_twice_and_adds_what_the_encoder_had() -> N
         *levels, features = model._encode(image)
         decoder = model.decoders["depth"]
         for i in range(4, -1, -1):
-            doubled = decoder.ups[i](features).repeat_interleave(2, -1).repeat_interleave(2, -2)  # type: ignore[operator,index,union-attr]
-            features = decoder.blocks[i](doubled + levels[i])  # type: ignore[operator,index,union-attr]
+            doubled = decoder.ups[i](features).repeat_interleave(2, -1).repeat_interleave(2, -2)
+            features = decoder.blocks[i](doubled + levels[i])
         torch.testing.assert_close(model(image)["depth"], decoder.head(features))  # type: ignore[operator]
 
 
