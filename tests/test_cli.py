@@ -102,7 +102,7 @@ def test_depth_alone_in_metres_with_unknown_pixels(capsys: pytest.CaptureFixture
 
 def test_a_folder_alone_is_enough(capsys: pytest.CaptureFixture[str], discs: Path, tmp_path: Path) -> None:
     _, _, said = run(capsys, "study", discs, "--epochs", 1, "--seeds", 1, "--out", tmp_path / "s")
-    for picked in ("Losses: bce(mask); dice(mask); bce(mask) + dice(mask)", "Network: resunet", "Resolution: 48x64"):
+    for picked in ("Losses: bce(mask); dice(mask); bce(mask) + dice(mask)", "Network: relief", "Resolution: 48x64"):
         assert picked in said
 
 

@@ -68,7 +68,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
         "[default: constant]",
     ),
     "clip": (float, "Largest norm of the gradient.  [default: as it is]"),
-    "ema": (float, "Judge and keep a running average of the weights with this decay, such as 0.99.  [default: none]"),
+    "ema": (float, "Decay of the running average of the weights that is judged and kept; 0: none.  [default: 0.99]"),
     "patience": (int, "Stop after N epochs without a better score.  [default: never]"),
     "freeze": (str, "Parts of the network that stay as they are, such as encoder,norms."),
     "metric": (str, "What chooses checkpoints and decides.  [default: mask/iou, without masks depth/rmse]"),

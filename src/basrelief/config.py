@@ -221,7 +221,7 @@ class TrainSettings(_Settings):
     clip
         Largest norm of the gradient; None: as it is.
     ema
-        Decay of a running average of the weights, which then is what is judged and kept; None: none.
+        Decay of a running average of the weights, which is what is judged and kept; 0: none, the weights themselves.
     patience
         Stop after so many epochs without a better score; None: never.
     freeze
@@ -257,7 +257,7 @@ class TrainSettings(_Settings):
     decay_all: bool = False
     schedule: str = "constant"
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     patience: Positive | None = None
     freeze: Annotated[tuple[str, ...], BeforeValidator(_read_freeze)] = ()
     metric: str | None = None

@@ -210,7 +210,7 @@ def _train_run(
                 if settings.clip is not None:
                     clip_gradients(bare, norm, settings.clip)
                 (optimizer if scaler else optimizer.optimizer).step()  # accelerate's own looks around at every step
-                if average is not None and settings.ema is not None:
+                if average is not None:
                     update_average(average, bare, settings.ema, state.step)
                 state.step += 1
                 state.batch += 1

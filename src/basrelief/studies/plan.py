@@ -35,7 +35,8 @@ DEFAULT_LOSSES = {
         "2*rmse(depth) + bce(mask)",
     ),
 }
-DEFAULT_IMAGES = 3000  # training images of all epochs of a trial, about, where no epochs are given
+TRIAL_IMAGES, TRIAL_EPOCHS = 3000, 40  # images in all epochs of a study's trial, about, and its most epochs
+RUN_IMAGES, RUN_EPOCHS = 120_000, 100  # the same of a network that is trained for its own sake
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,10 @@ class StudyPlan:
         ]
 
 
-def plan_study(settings: StudySettings, source: Source, processes: int = 1) -> StudyPlan:
+def plan_study(settings: StudySettings, source: Source, *, alone: bool = False, processes: int = 1) -> StudyPlan:
     """Fill in what was left open, check that everything fits together, and say what was picked.
 
-    ``processes`` is how many train each network together.
+    ``alone`` says that it is a single training, which gets more epochs; ``processes`` is how many train each network.
 
     Raises
     ------
@@ -126,7 +127,7 @@ def plan_study(settings: StudySettings, source: Source, processes: int = 1) -> S
         _check_targets(loss, source)
     heads = tuple(t for t in TARGETS if any(t in loss.targets for loss in parsed.values()))
     background = source.background and settings.data.background
-    train = _complete(settings.train, source, entries, heads, background, said)
+    train = _complete(settings.train, source, entries, heads, background, alone, said)
     for name, loss in parsed.items():
         _check_fits(loss, source, train)
         away = [str(term) for weight, term in loss.terms if weight < 0]
@@ -158,9 +159,8 @@ def plan_run(settings: RunSettings, source: Source) -> StudyPlan:
     default = DEFAULT_LOSSES[tuple(t for t in TARGETS if t in source.targets)]
     # Of the default losses, the one that pushes every pixel and the overlap together is the safest single choice.
     loss = settings.loss or next((text for text in reversed(default) if "bce" in text and "dice" in text), default[0])
-    plan = plan_study(
-        StudySettings(data=settings.data, train=settings.train, losses=(loss,), seeds=1), source, settings.processes
-    )
+    study = StudySettings(data=settings.data, train=settings.train, losses=(loss,), seeds=1)
+    plan = plan_study(study, source, alone=True, processes=settings.processes)
     said = plan.said if settings.loss else (f"Loss: {loss} (the data has {' and '.join(source.targets)}).", *plan.said)
     return dataclasses.replace(plan, said=said)
 
@@ -171,14 +171,15 @@ def _complete(
     entries: Sequence[Entry],
     heads: tuple[str, ...],
     background: bool,
+    alone: bool,
     said: list[str],
 ) -> TrainSettings:
     metric = train.metric or default_metric(heads)
     check_metric(metric, heads, source.classes)
     network = train.network
     if network is None:
-        network = "resunet"
-        said.append("Network: resunet.")
+        network = "relief"
+        said.append("Network: relief.")
     weights = train.weights
     if weights != "none" and not Path(weights).exists():
         network, weights = with_weights(network, weights), "none"
@@ -207,8 +208,9 @@ def _complete(
     epochs = train.epochs
     if epochs is None:
         training = max(1, round(0.7 * len(entries)))
-        epochs = min(40, max(3, math.ceil(DEFAULT_IMAGES / training)))
-        said.append(f"Epochs: {epochs}, so that a trial sees some {epochs * training} images.")
+        images, most = (RUN_IMAGES, RUN_EPOCHS) if alone else (TRIAL_IMAGES, TRIAL_EPOCHS)
+        epochs = min(most, max(3, math.ceil(images / training)))
+        said.append(f"Epochs: {epochs}, so that a training sees some {epochs * training} images.")
     if train.mask_values:
         if train.activation.get("mask") != "identity":
             raise UsageError("--mask-values are regressed as they are: give --activation mask=identity with them.")
