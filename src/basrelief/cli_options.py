@@ -65,7 +65,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "schedule": (
         str,
         "Of the learning rate: constant, step, plateau, one-cycle or cosine, with options as in 'cosine(warmup=0.1)'.  "
-        "[default: constant]",
+        "[default: cosine; study: constant]",
     ),
     "clip": (float, "Largest norm of the gradient.  [default: as it is]"),
     "ema": (float, "Decay of the running average of the weights that is judged and kept; 0: none.  [default: 0.99]"),

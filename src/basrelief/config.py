@@ -217,7 +217,8 @@ class TrainSettings(_Settings):
     lr
         The learning rate, or "search": a range test of the same length finds one for each loss before the training.
     schedule
-        Of the learning rate: a name of ``SCHEDULES`` with options in call form.
+        Of the learning rate: a name of ``SCHEDULES`` with options in call form; None: constant in a study, where a
+        curve that still rises must be seen, and cosine in a training alone.
     clip
         Largest norm of the gradient; None: as it is.
     ema
@@ -255,7 +256,7 @@ class TrainSettings(_Settings):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     decay_all: bool = False
-    schedule: str = "constant"
+    schedule: str | None = None
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     patience: Positive | None = None

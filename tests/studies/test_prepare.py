@@ -215,3 +215,24 @@ def test_a_training_that_will_not_fit_is_warned_of_each_time(
         monkeypatch.setattr(watcher, "say", said.append)
         br.study(discs, out=tmp_path / "s", watcher=watcher, **SMALL)
         assert any(text.startswith("Memory: 4 images at once take about") for text in said)
+
+
+def test_the_command_that_repeats_a_study_of_stages_asks_for_the_same(discs: Path, tmp_path: Path) -> None:
+    import shlex
+
+    from basrelief import cli
+    from basrelief.files import read_json
+    from basrelief.studies.report import repeat_command
+
+    asked = {"network": "masknet", "resolution": "16:8x1,24x32:4x1", "clip": 1.0, "ema": 0.0, "freeze": "norms"}
+    machine = {"precision": "fp32", "threads": 1, "device": "cpu"}
+    br.study(discs, out=tmp_path / "s", losses=("bce(mask)",), seeds=1, **machine, **asked)
+    plan = read_json(tmp_path / "s" / "plan.json")
+    words = shlex.split(repeat_command(plan))
+    assert words[words.index("--resolution") + 1] == "16:8x1,24x32:4x1"
+    assert "--epochs" not in words
+    assert words[words.index("--threads") + 1] == "1"
+    cli.app([*words[1:], "--out", str(tmp_path / "again")], standalone_mode=False)
+    again = read_json(tmp_path / "again" / "plan.json")
+    for name in ("train", "losses", "machine"):
+        assert again["plan"][name] == plan["plan"][name]

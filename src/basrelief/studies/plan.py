@@ -36,7 +36,7 @@ DEFAULT_LOSSES = {
     ),
 }
 TRIAL_IMAGES, TRIAL_EPOCHS = 3000, 40  # images in all epochs of a study's trial, about, and its most epochs
-RUN_IMAGES, RUN_EPOCHS = 120_000, 100  # the same of a network that is trained for its own sake
+RUN_IMAGES, RUN_EPOCHS = 100_000, 100  # the same of a network that is trained for its own sake
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,8 @@ def _complete(
     )  # an option out of range is an error now, not after packing
     for part in train.freeze:
         frozen_parts(model, part)
-    parse_schedule(train.schedule)
+    schedule = train.schedule or ("cosine" if alone else "constant")
+    parse_schedule(schedule)
     resolution = train.resolution
     if resolution is None:
         resolution = choose_resolution(source, entries)
@@ -220,7 +221,14 @@ def _complete(
         if activation == "softmax" and (head == "depth" or len(source.classes) < 2):
             raise UsageError(f"--activation {head}=softmax needs several classes; of one channel it is 1 everywhere.")
     return train.model_copy(
-        update={"metric": metric, "network": network, "weights": weights, "resolution": resolution, "epochs": epochs}
+        update={
+            "metric": metric,
+            "network": network,
+            "weights": weights,
+            "resolution": resolution,
+            "epochs": epochs,
+            "schedule": schedule,
+        }
     )
 
 

@@ -189,7 +189,9 @@ def _held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list
     height, width = train.resolution or (0, 0)
     run = next(iter(results.runs.values()), {})
     samples = run.get("samples", {})
-    steps = -(-samples.get("train", 0) // train.batch_size) * (train.epochs or 0)
+    steps = sum(-(-samples.get("train", 0) // stage.batch_size) * stage.epochs for stage in train.course())
+    stages = ", ".join(_stage(stage.model_dump()) for stage in train.stages)
+    batches = f"of up to {train.batch_size} images" if not train.stages else f"in stages {stages}"
     chosen = (
         f"the epoch with the best {train.metric} on val" if samples.get("val") else "the last epoch (no val images)"
     )
@@ -197,13 +199,14 @@ def _held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list
         ("Network", f"{train.network}, {run.get('parameters', 0):,} parameters, {' and '.join(prepared.plan.heads)}"),
         ("Input", "image and background" if prepared.plan.background else "image alone"),
         ("Resolution", f"{height} x {width} px (height x width), for training and for the scores here"),
-        ("Budget", f"{_epochs(train.epochs or 0)}, {steps:,} steps of up to {train.batch_size} images"),
-        ("Learning rate", f"{describe_rates(folder, prepared.plan)}; {_course(train.schedule)}"),
+        ("Budget", f"{_epochs(train.epochs or 0)}, {steps:,} steps {batches}"),
+        ("Learning rate", f"{describe_rates(folder, prepared.plan)}; {_course(str(train.schedule))}"),
         (
             "Optimizer",
             f"{train.optimizer}{f', momentum {train.momentum:g}' if train.optimizer == 'sgd' else ''}, "
-            f"weight decay {train.weight_decay:g}",
+            f"weight decay {train.weight_decay:g}{f', gradients clipped at {train.clip:g}' if train.clip else ''}",
         ),
+        ("Weights judged", f"their running average, decay {train.ema:g}" if train.ema else "as they are"),
         ("Augmentation", train.augment),
         ("Checkpoint", f"{chosen}, for every loss alike"),
         ("Seeds", f"{', '.join(map(str, prepared.plan.seeds))}; {_initial_weights(results)}"),
@@ -211,6 +214,10 @@ def _held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list
     ]
     if train.weights != "none":
         rows.append(("Started from", train.weights))
+    if train.freeze:
+        rows.append(("Frozen", ", ".join(train.freeze)))
+    if train.mask_values:
+        rows.append(("Label values", ", ".join(f"{value:g}" for value in train.mask_values)))
     return rows
 
 
@@ -280,7 +287,9 @@ def repeat_command(document: Mapping[str, Any]) -> str:
     words = ["basrelief", document["kind"], asked["data"]["location"]]
     for name, expression in plan["losses"].items():
         words += ["--loss", expression if name == expression else f"{name} = {expression}"]
-    chosen = plan["train"] | {"device": plan["machine"]["device"], "precision": plan["machine"]["precision"]}
+    chosen = plan["train"] | {name: plan["machine"][name] for name in ("device", "precision", "threads", "compile")}
+    if stages := chosen.pop("stages"):  # which say these three
+        chosen |= {"resolution": ",".join(map(_stage, stages)), "epochs": None, "batch_size": None}
     if document["kind"] == "lr-range":
         own = {name: asked[name] for name in ("lr_min", "lr_max", "steps", "repeats")}
         chosen = {name: value for name, value in chosen.items() if name not in ("lr", "schedule", "epochs")}
@@ -293,6 +302,13 @@ def repeat_command(document: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
+def _stage(stage: Mapping[str, Any]) -> str:
+    """Return a stage as it is typed."""
+    height, width = stage["resolution"]
+    side = str(height) if height == width else f"{height}x{width}"
+    return f"{side}:{stage['batch_size']}x{stage['epochs']}"
+
+
 def _option(name: str, value: Any) -> list[str]:
     """Return an option as it is typed; nothing for what is not set."""
     option = f"--{name.replace('_', '-')}"
@@ -301,7 +317,7 @@ def _option(name: str, value: Any) -> list[str]:
             return []
         case "resolution", [height, width]:
             return [option, f"{height}x{width}"]
-        case "skip_broken" | "single_instance", False:
+        case "skip_broken" | "single_instance" | "decay_all" | "compile", False:
             return []
         case _, bool():
             return [option if value else option.replace("--", "--no-", 1)]
