@@ -113,3 +113,9 @@ def test_the_blur_removes_a_period_of_two_pixels_and_shifts_nothing() -> None:
         torch.testing.assert_close(blur(grid[None, None])[inside], torch.full((1, 1, 8, 10), 0.5))
     ramp = (3 * rows - columns)[None, None]
     torch.testing.assert_close(blur(ramp)[inside], ramp[inside])
+
+
+def test_who_chose_the_published_upsampling_for_depth_is_told_of_its_seams() -> None:
+    assert "upsample='icnr'" in create_model("depthmasknet", depth=True).note
+    assert not create_model("depthmasknet").note
+    assert not create_model("depthmasknet(upsample='icnr')", depth=True).note

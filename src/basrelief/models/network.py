@@ -41,6 +41,9 @@ class Network(nn.Module, ABC):
     target_parts: tuple[str, ...] = ()
     """Names of the submodules that hold, by target, what serves that target alone (decoder, head)."""
 
+    note = ""
+    """What somebody who chose this network should know of what it gives; a sentence, or nothing."""
+
     def __init__(self, heads: Heads, background: bool) -> None:
         super().__init__()
         self.heads = heads

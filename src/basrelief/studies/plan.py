@@ -197,6 +197,8 @@ def _complete(
         depth="depth" in heads,
         background=background,
     )  # an option out of range is an error now, not after packing
+    if model.note:
+        said.append(f"Note: {model.note}")
     for part in train.freeze:
         frozen_parts(model, part)
     schedule = train.schedule or ("cosine" if alone else "constant")
