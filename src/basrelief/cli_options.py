@@ -81,6 +81,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     ),
     "precision": (str, "auto, fp32, tf32, bf16 or fp16.  [default: auto, measured]"),
     "compile": (bool, "Whether to compile the network (torch.compile).  [default: on GPUs where measured to pay]"),
+    "deterministic": (bool, "Whether a GPU computes the same bits at every start; a CPU always does.  [default: no]"),
     "threads": (int, "Threads on a CPU.  [default: measured]"),
     "seed": (int, "The seed; a study's first, the others follow.  [default: 0]"),
 }

@@ -239,6 +239,8 @@ class TrainSettings(_Settings):
     weights
         "none"; a run, checkpoint or file of tensors to start from; or the name of pretrained weights of an ``smp/``
         network.
+    deterministic
+        On a GPU, the same bits at every start and after resuming, at some cost; on a CPU that is always so.
     device, precision, threads, compile
         "auto" or None chooses; what was chosen is stored and used again on resuming.
     seed
@@ -268,6 +270,7 @@ class TrainSettings(_Settings):
     weights: Annotated[str, BeforeValidator(_read_place)] = "none"
     device: str = "auto"
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
+    deterministic: bool = False
     threads: Positive | None = None
     compile: bool | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -187,3 +187,15 @@ def test_the_largest_batch_stays_a_word_in_what_was_asked() -> None:
     assert asked.model_dump(mode="json")["batch_size"] == "max"
     assert TrainSettings(**asked.model_dump(mode="json")) == asked
     assert TrainSettings(batch_size="12").batch_size == 12
+
+
+def test_determinism_is_set_and_unset_as_asked() -> None:
+    before = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    try:
+        for asked in (True, False):
+            choose_machine("cpu", "fp32", deterministic=asked).set_determinism()
+            assert torch.are_deterministic_algorithms_enabled() is asked
+            assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (not asked, asked)
+    finally:
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before
+        torch.use_deterministic_algorithms(False)

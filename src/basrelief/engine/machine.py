@@ -45,6 +45,8 @@ class Machine:
         Whether the network runs through ``torch.compile``; ``prepare_model`` sees to it.
     processes
         How many processes share each batch.
+    deterministic
+        Whether a GPU computes the same bits at every start, at some cost. A CPU always does.
     """
 
     device: str
@@ -53,6 +55,7 @@ class Machine:
     threads: int
     compile: bool = False
     processes: int = 1
+    deterministic: bool = False
 
     def accelerator(self, *, unused: bool = False) -> Accelerator:
         """Return accelerate's object for this machine; earlier ones in this process lose their validity.
@@ -60,14 +63,21 @@ class Machine:
         ``unused`` says that some weights get no gradient, for which several processes must not wait.
         """
         AcceleratorState._reset_state(reset_partial_state=True)
-        if self.device.startswith("cuda"):  # the same kernels at every start, as far as the choice is ours
-            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+        if self.device.startswith("cuda"):
+            self.set_determinism()
         self.set_tf32()
         mixed = self.precision if self.precision in ("bf16", "fp16") else "no"
         one_gpu = self.device if self.device.startswith("cuda") and self.processes == 1 else None
         with _environment("ACCELERATE_TORCH_DEVICE", one_gpu):
             handlers = [DistributedDataParallelKwargs(find_unused_parameters=unused)] if self.processes > 1 else None
             return Accelerator(cpu=self.device == "cpu", mixed_precision=mixed, kwargs_handlers=handlers)
+
+    def set_determinism(self) -> None:
+        """Let a GPU use only kernels that add in a fixed order, or let cuDNN try which are fastest."""
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS needs for a fixed order
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = not self.deterministic, self.deterministic
+        torch.use_deterministic_algorithms(self.deterministic)
 
     def set_tf32(self) -> None:
         """Let float32 products on GPUs be rounded to TF32, or not; torch by itself rounds those of convolutions."""
@@ -90,6 +100,7 @@ def choose_machine(
     threads: int | None = None,
     compile: bool | None = None,
     processes: int = 1,
+    deterministic: bool = False,
 ) -> Machine:
     """Choose where and how to compute, by rule; ``probe_machine`` looks for something faster.
 
@@ -105,6 +116,8 @@ def choose_machine(
         Whether to use ``torch.compile``; None: no.
     processes
         How many share each batch: on a CPU they share its threads, of GPUs each takes its own.
+    deterministic
+        Whether a GPU is to compute the same bits at every start.
 
     Raises
     ------
@@ -133,6 +146,7 @@ def choose_machine(
         threads=threads or max(1, available_threads() // processes),
         compile=bool(compile),
         processes=processes,
+        deterministic=deterministic,
     )
 
 

@@ -136,7 +136,12 @@ def plan_study(settings: StudySettings, source: Source, *, alone: bool = False, 
     if train.lr == "search" and processes > 1:
         raise UsageError("--lr search runs in one process. Find a rate with basrelief lr-range first, and give it.")
     machine = choose_machine(
-        train.device, train.precision, threads=train.threads, compile=train.compile, processes=processes
+        train.device,
+        train.precision,
+        threads=train.threads,
+        compile=train.compile,
+        processes=processes,
+        deterministic=train.deterministic,
     )
     seeds = tuple(range(train.seed, train.seed + settings.seeds))
     return StudyPlan(

@@ -317,7 +317,7 @@ def _option(name: str, value: Any) -> list[str]:
             return []
         case "resolution", [height, width]:
             return [option, f"{height}x{width}"]
-        case "skip_broken" | "single_instance" | "decay_all" | "compile", False:
+        case "skip_broken" | "single_instance" | "decay_all" | "compile" | "deterministic", False:
             return []
         case _, bool():
             return [option if value else option.replace("--", "--no-", 1)]
