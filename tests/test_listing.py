@@ -10,6 +10,7 @@ from basrelief.losses import LOSSES
 from basrelief.losses.balance import WRAPPERS
 from basrelief.metrics import METRICS
 from basrelief.models import MODELS, options_of
+from basrelief.schedules import parse_schedule
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -70,3 +71,11 @@ def test_the_lines_of_a_table_have_the_columns_that_a_terminal_shows(kind: str) 
     lines = table(kind)
     assert lines
     assert all("name" in line and "summary" in line for line in lines)
+
+
+def test_schedules_are_listed_with_options_that_can_be_typed() -> None:
+    for line in table("schedules"):
+        assert line["call"].startswith(line["name"])
+        typed = {name: value for name, value in line["options"].items() if value is not None}
+        call = f"{line['name']}({', '.join(f'{name}={value!r}' for name, value in typed.items())})"
+        parse_schedule(call if typed else line["name"])

@@ -181,10 +181,12 @@ def report(
 
 @app.command(name="list")
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="losses, metrics, models, formats or augmentations.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="losses, metrics, models, formats, augmentations or schedules.")
+    ],
     as_json: Json = False,
 ) -> None:
-    """List what there is: losses, metrics, models, formats, augmentations."""
+    """List what there is: losses, metrics, models, formats, augmentations, schedules."""
     from basrelief.listing import table
     from basrelief.terminal import show_table
 

@@ -18,8 +18,9 @@ from basrelief.losses.spec import LossSpec
 from basrelief.metrics import METRICS
 from basrelief.models import ENCODERS, MODELS, ModelSpec, options_of
 from basrelief.models.encoders import OPTIONS, PATTERN
+from basrelief.schedules import SCHEDULES, schedule_options
 
-KINDS = ("losses", "metrics", "models", "formats", "augmentations")
+KINDS = ("losses", "metrics", "models", "formats", "augmentations", "schedules")
 SHORT = (
     "call",
     "name",
@@ -34,7 +35,7 @@ SHORT = (
 
 
 def table(kind: str) -> list[dict[str, Any]]:
-    """Return the lines of a table: losses (with their wrappers), metrics, models, formats or augmentations."""
+    """Return the lines of a table: losses (with their wrappers), metrics, models, formats, augmentations, schedules."""
     if kind == "losses":
         return [*map(_loss, LOSSES), *map(_wrapper, WRAPPERS)]
     if kind == "metrics":
@@ -45,6 +46,8 @@ def table(kind: str) -> list[dict[str, Any]]:
         return [{"name": name, "summary": spec.summary} for name, spec in FORMATS.items()]
     if kind == "augmentations":
         return [_augmentation(name) for name in AUGMENTATIONS]
+    if kind == "schedules":
+        return [_schedule(name) for name in SCHEDULES]
     raise UsageError(f"Cannot list {kind!r}: use {', '.join(KINDS[:-1])} or {KINDS[-1]}.")
 
 
@@ -172,6 +175,13 @@ def augment_page() -> str:
                 cells = (f"`{option}`", f"`{facts['default']!r}`", facts["takes"], facts["meaning"])
                 lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return "\n".join([*lines, ""])
+
+
+def _schedule(name: str) -> dict[str, Any]:
+    options = schedule_options(name)
+    shown = ", ".join(f"{option}={default}" for option, default in options.items())
+    call = f"{name}({shown})" if options else name
+    return {"name": name, "call": call, "options": options, "summary": SCHEDULES[name].summary}
 
 
 def _augmentation(name: str) -> dict[str, Any]:
