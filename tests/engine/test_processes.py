@@ -27,7 +27,7 @@ from basrelief.engine.run_plan import RunPlan, build_model
 from basrelief.errors import DeviceError
 from basrelief.launch import _free_port
 from basrelief.losses.expression import parse_loss
-from training import same, weights
+from training import history, same, weights
 
 TWO = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
 LOSS = "bce(mask) + 2*dice(mask)"
@@ -125,7 +125,9 @@ COMMAND = [
     "--precision",
     "fp32",
 ]
-OPTIONS = ["--loss", "balance(bce(mask) + dice(mask)) + rmse(depth)", "--batch-size", "6", "--device", "cpu"]
+LOSSES = "balance(bce(mask) + dice(mask)) + rmse(depth)"
+OPTIONS = ["--loss", LOSSES, "--batch-size", "6", "--ema", "0.9", "--device", "cpu", "--threads", "1"]
+UNSET = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
 
 
 def basrelief(*arguments: str) -> list[str]:
@@ -133,12 +135,15 @@ def basrelief(*arguments: str) -> list[str]:
 
 
 def test_processes_leave_one_run_and_resume_in_the_same_bits(tmp_path: Path) -> None:
-    """By --processes and by a launcher's environment, killed on the way: one document, equal weights."""
-    whole = subprocess.run(
-        basrelief("--processes", "2", "--out", "whole", "--json"), capture_output=True, text=True, cwd=tmp_path
-    )
+    """By --processes and by a launcher's environment, killed on the way: one document, equal weights.
+
+    Threads are those of the plan, whatever the environment says of them.
+    """
+    command = basrelief("--processes", "2", "--out", "whole", "--json")
+    whole = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=UNSET)
     assert whole.returncode == 0, whole.stderr
     document = json.loads(whole.stdout)
+    assert "Warning" not in whole.stderr
     assert document["machine"]["processes"] == 2
     assert document["samples"]["train"] == 16
     started = run_two(basrelief("--out", "cut", "--json", "--checkpoint-every", "0"), tmp_path)
@@ -156,6 +161,7 @@ def test_processes_leave_one_run_and_resume_in_the_same_bits(tmp_path: Path) -> 
     assert json.loads(said[0][0])["metrics"] == document["metrics"]
     assert same(weights(tmp_path / "whole", "last"), weights(tmp_path / "cut", "last"))
 
+    assert history(tmp_path / "whole").equals(history(tmp_path / "cut"))  # judged by the average, in both processes
 
 def test_an_error_of_processes_is_one_message(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "basrelief.cli", "train", "nowhere", "--processes", "2", "--out", "run"]

@@ -68,7 +68,9 @@ class Machine:
         self.set_tf32()
         mixed = self.precision if self.precision in ("bf16", "fp16") else "no"
         one_gpu = self.device if self.device.startswith("cuda") and self.processes == 1 else None
-        with _environment("ACCELERATE_TORCH_DEVICE", one_gpu):
+        # Without this variable accelerate gives each of several processes as many threads as there are cores.
+        threads = str(self.threads) if self.processes > 1 and self.device == "cpu" else None
+        with _environment("ACCELERATE_TORCH_DEVICE", one_gpu), _environment("OMP_NUM_THREADS", threads):
             handlers = [DistributedDataParallelKwargs(find_unused_parameters=unused)] if self.processes > 1 else None
             return Accelerator(cpu=self.device == "cpu", mixed_precision=mixed, kwargs_handlers=handlers)
 

@@ -226,6 +226,8 @@ def _train_run(
             loss.end_epoch()
 
             processes.take_buffers_of_first(bare)
+            if average is not None:  # of statistics that were each process's own
+                processes.take_buffers_of_first(average)
             chosen = main_metrics(targets, settings.metric)
             with accelerator.autocast():
                 found_scores = evaluate(state.judged, loaders["val"], settings.activation, metrics=chosen)[1]
