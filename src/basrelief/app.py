@@ -97,11 +97,7 @@ def study(
     dict
         The document of ``verdict.json``, with ``"out"``, the directory, added.
     """
-    if processes.started_as_one_of() > 1:
-        raise UsageError(
-            "basrelief study trains each network in one process; start it without torchrun or accelerate launch. To "
-            "train one network in several processes, use basrelief train."
-        )
+    _refuse_launcher("study")
     settings = canonical(settings_from({"location": str(data), **options}, StudySettings))
     folder = _out(out, settings.data.location, asked_for(settings))
     with _latest(folder):
@@ -135,6 +131,15 @@ def train(
     return {"run": str(folder), **run}
 
 
+def _refuse_launcher(command: str) -> None:
+    """Raise where a launcher started several processes, for a command that knows only one."""
+    if processes.started_as_one_of() > 1:
+        raise UsageError(
+            f"basrelief {command} trains each network in one process; start it without torchrun or accelerate launch. "
+            "To train one network in several processes, use basrelief train."
+        )
+
+
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options as JSON can say them: paths as texts."""
     return {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
@@ -155,6 +160,7 @@ def lr_range(
         ``losses`` (each with name, loss, suggestion, reason, and tests: low, high, steps, lowest_at, diverged_at,
         suggestion), ``out``, the directory, and ``written``, the page with the curves.
     """
+    _refuse_launcher("lr-range")
     for name in ("lr", "schedule", "epochs", "seeds", "folds", "margin"):
         if options.get(name) is not None:
             raise UsageError(f"A range test has no {name}: it makes --steps steps at rates from --lr-min to --lr-max.")

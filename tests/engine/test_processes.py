@@ -20,6 +20,7 @@ from basrelief.data.loader import Loader
 from basrelief.data.source import DataOptions
 from basrelief.data.splits import split_store
 from basrelief.data.store import Store
+from basrelief.engine import processes
 from basrelief.engine.evaluate import evaluate, forward
 from basrelief.engine.machine import choose_machine
 from basrelief.engine.optimize import freeze
@@ -142,8 +143,8 @@ def test_processes_leave_one_run_and_resume_in_the_same_bits(tmp_path: Path) -> 
     command = basrelief("--processes", "2", "--out", "whole", "--json")
     whole = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=UNSET)
     assert whole.returncode == 0, whole.stderr
-    document = json.loads(whole.stdout)
     assert "Warning" not in whole.stderr
+    document = json.loads(whole.stdout)
     assert document["machine"]["processes"] == 2
     assert document["samples"]["train"] == 16
     started = run_two(basrelief("--out", "cut", "--json", "--checkpoint-every", "0"), tmp_path)
@@ -160,8 +161,8 @@ def test_processes_leave_one_run_and_resume_in_the_same_bits(tmp_path: Path) -> 
     assert said[1][0] == ""
     assert json.loads(said[0][0])["metrics"] == document["metrics"]
     assert same(weights(tmp_path / "whole", "last"), weights(tmp_path / "cut", "last"))
-
     assert history(tmp_path / "whole").equals(history(tmp_path / "cut"))  # judged by the average, in both processes
+
 
 def test_an_error_of_processes_is_one_message(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "basrelief.cli", "train", "nowhere", "--processes", "2", "--out", "run"]
@@ -196,11 +197,41 @@ def test_a_process_that_is_killed_is_said_and_no_traceback_is_shown(
     assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
 
 
-def test_a_study_refuses_a_launcher(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "basrelief.cli", "study", "scenes:24", "--out", "s"]
+@pytest.mark.parametrize("name", ["study", "lr-range"])
+def test_what_has_one_process_refuses_a_launcher(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-m", "basrelief.cli", name, "scenes:24", "--out", "s"]
     found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=TWO | {"RANK": "0"})
     assert found.returncode == 2
     assert "one process" in found.stderr
+    assert not (tmp_path / "s").exists()
+
+
+def test_equal_values_of_three_processes_keep_their_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32 three times this number is rounded, and a third of that is another one."""
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(3))
+    value = torch.tensor([1.5 + 2 * 2**-23])
+    kept = value.clone()
+    processes.average([kept])
+    assert torch.equal(kept, value)
+
+
+@pytest.mark.parametrize(("device", "found"), [("auto", 2), ("cuda", 2), ("cuda:1", 2), ("cpu", 0)])
+def test_processes_talk_by_the_gpus_way_wherever_they_train_on_gpus(
+    monkeypatch: pytest.MonkeyPatch, device: str, found: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert processes.gpus(device) == found
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_processes_that_lack_their_gpus_say_so(tmp_path: Path) -> None:
+    command = basrelief("--processes", "2", "--out", "run", "--device", "cuda")
+    found = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert found.returncode == 1
+    assert "--device cuda: torch sees no CUDA GPU here" in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 def test_gpus_that_are_not_there_are_an_error() -> None:

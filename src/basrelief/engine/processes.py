@@ -27,13 +27,23 @@ def joined(device: str) -> Iterator[None]:
     if started_as_one_of() == 1 or dist.is_initialized():
         yield
         return
-    if device.startswith("cuda"):
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+    own = int(os.environ.get("LOCAL_RANK", "0"))
+    if own < gpus(device):
+        torch.cuda.set_device(own)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus(device) else "gloo", timeout=PATIENCE)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def gpus(device: str) -> int:
+    """Return how many GPUs there are for what ``--device`` says; 0 where it means another device, or there are none.
+
+    That there are too few is no error here: ``choose_machine`` says so, once the processes can tell each other.
+    """
+    asked = device == "auto" or device.startswith("cuda")
+    return torch.cuda.device_count() if asked and torch.cuda.is_available() else 0
 
 
 def number() -> int:
@@ -78,11 +88,15 @@ def summed(tensor: Tensor) -> Tensor:
 
 @torch.no_grad()
 def average(tensors: Iterable[Tensor]) -> None:
-    """Replace tensors by their mean over the processes; small ones, for each is a message."""
+    """Replace tensors by their mean over the processes; small ones, for each is a message.
+
+    Equal values stay as they are to the bit: a sum of three in float32 would round.
+    """
     if count() > 1:
         for tensor in tensors:
-            dist.all_reduce(tensor)
-            tensor /= count()
+            whole = tensor.double()
+            dist.all_reduce(whole)
+            tensor.copy_(whole / count())
 
 
 @torch.no_grad()
