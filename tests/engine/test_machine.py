@@ -18,6 +18,7 @@ from basrelief.engine.machine import (
     prepare_model,
     why_not_compiled,
 )
+from basrelief.engine.train import _seed_torch
 from basrelief.errors import BasreliefError, DeviceError, UsageError
 from basrelief.models import create_model
 
@@ -64,6 +65,16 @@ def test_a_gpu_number_too_large_says_which_there_are() -> None:
     assert choose_machine("cuda:1").device == "cuda:1"
     with pytest.raises(DeviceError, match="there are 2 GPUs, cuda:0 to cuda:1"):
         choose_machine("cuda:2")
+
+
+def test_dropout_is_seeded_on_the_gpu_that_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is not torch's current one where --device names another."""
+    monkeypatch.setattr(torch.cuda, "default_generators", [torch.Generator(), torch.Generator()])
+    with torch.random.fork_rng(devices=[]):
+        _seed_torch(5, torch.device("cuda:1"))
+    first, second = torch.cuda.default_generators
+    assert second.initial_seed() == 5
+    assert first.initial_seed() != 5
 
 
 @pytest.mark.usefixtures("two_gpus")

@@ -271,8 +271,10 @@ def _train_run(
 def _seed_torch(seed: int, device: torch.device) -> None:
     """Seed what dropout draws from; ``torch.manual_seed`` would take longer than a small network's step may."""
     torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+    if device.type == "cuda":  # that of the run's own GPU, which need not be the current one
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def _scores(state: TrainingState, stages: Sequence[int], column: str, sign: int) -> list[list[float | None]]:
