@@ -38,6 +38,10 @@ class TrainingError(BasreliefError):
     """A training that cannot go on, for example because its loss is no longer finite."""
 
 
+class OutOfMemoryError(TrainingError):
+    """A training that memory did not suffice for, which says nothing against its loss."""
+
+
 class DeviceError(BasreliefError):
     """A device or precision that was asked for and is not there."""
 

@@ -18,7 +18,7 @@ from basrelief.config import StudySettings
 from basrelief.data.store import Store
 from basrelief.engine.machine import Machine
 from basrelief.engine.run_plan import RunPlan
-from basrelief.errors import BasreliefError, DataError, OutputError, UsageError
+from basrelief.errors import BasreliefError, DataError, OutOfMemoryError, OutputError, UsageError
 from basrelief.studies.find import find_run
 from basrelief.studies.prepare import canonical, reopen
 from basrelief.studies.report import repeat_command
@@ -42,6 +42,22 @@ def test_a_split_file_changed_since_is_refused_and_the_study_stays_usable(discs:
     path.unlink()
     assert len(reopen(out).split.rows["test"]) == 3
     assert br.load_predictor(out).resolution == (16, 16)
+
+
+def test_memory_that_ran_out_is_no_failure_of_the_loss(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program had the memory, say: the same command tries the trial again."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OutOfMemoryError("Out of memory on cuda:0.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("basrelief.studies.run.train_run", full)
+        with pytest.raises(OutOfMemoryError):
+            br.study(discs, out=tmp_path / "s", **SMALL)
+    verdict = br.study(discs, out=tmp_path / "s", **SMALL)
+    assert [row["failed"] for row in verdict["losses"]] == [0, 0]
 
 
 def test_a_mistake_leaves_the_folder_free_for_the_corrected_command(discs: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from basrelief.data.store import Store
 from basrelief.engine.bare_step import AUTOCAST
 from basrelief.engine.container import memory_left
 from basrelief.engine.run_plan import RunPlan, build_model
-from basrelief.errors import TrainingError
+from basrelief.errors import OutOfMemoryError
 from basrelief.losses.expression import parse_loss
 
 try:
@@ -135,7 +135,7 @@ def memory_warning(plan: RunPlan, store: Store) -> str | None:
     )
 
 
-def explain_out_of_memory(error: BaseException, plan: RunPlan, store: Store) -> TrainingError:
+def explain_out_of_memory(error: BaseException, plan: RunPlan, store: Store) -> OutOfMemoryError:
     """Return an error that says what would fit, for one that ``is_out_of_memory``.
 
     Frees what the failed step still holds through its traceback, to see how much memory is there without it; so call
@@ -150,9 +150,9 @@ def explain_out_of_memory(error: BaseException, plan: RunPlan, store: Store) -> 
         f"batches of {plan.settings.batch_size}."
     )
     if needs is None:
-        return TrainingError(f"{said} Use a smaller --batch-size or --resolution, or --accumulate N.")
+        return OutOfMemoryError(f"{said} Use a smaller --batch-size or --resolution, or --accumulate N.")
     figures = f"A sample takes about {_size(needs.sample)}; {_size(available)} were free for training."
-    return TrainingError(f"{said} {figures} {_advice(plan, store, needs, available)}")
+    return OutOfMemoryError(f"{said} {figures} {_advice(plan, store, needs, available)}")
 
 
 def _at_once(plan: RunPlan) -> int:

@@ -12,7 +12,7 @@ from basrelief.engine import processes
 from basrelief.engine.checkpoint import remove_checkpoints
 from basrelief.engine.trackers import check_trackers
 from basrelief.engine.train import train_run
-from basrelief.errors import BasreliefError, TrainingError
+from basrelief.errors import BasreliefError, OutOfMemoryError, TrainingError
 from basrelief.files import only_writer, read_json, write_json
 from basrelief.studies.lr_search import Rates, search_rates
 from basrelief.studies.plan import Trial
@@ -31,6 +31,8 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
     ------
     OutputError
         When ``folder`` holds another study, or anything else.
+    OutOfMemoryError
+        When memory runs out; the trial at hand does not count as failed.
     """
     check_trackers(settings.watch.tracker)
     source = list_data(settings)
@@ -74,6 +76,8 @@ def _train_trial(
             draw=False,  # the report has pictures of every loss
             watcher=watcher,
         )
+    except OutOfMemoryError:
+        raise  # the machine's doing, so the same command tries this trial again
     except TrainingError as error:
         write_json(place / "failed.json", {"loss": trial.expression, "seed": trial.seed, "why": str(error)})
         return "failed"
