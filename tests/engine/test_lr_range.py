@@ -21,7 +21,7 @@ from basrelief.engine.lr_range import LrRange, lr_range
 from basrelief.engine.machine import choose_machine
 from basrelief.engine.run_plan import RunPlan
 from basrelief.engine.train import train_run
-from basrelief.errors import UsageError
+from basrelief.errors import OutOfMemoryError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +186,31 @@ def test_the_rate_in_the_plan_does_not_matter(scenes_store: Store, split: Split)
     asked = plan()
     other = dataclasses.replace(asked, settings=asked.settings.model_copy(update={"lr": "search", "epochs": 9}))
     assert rows(probe(scenes_store, split, other, high=1e-3)) == rows(probe(scenes_store, split, asked, high=1e-3))
+
+
+def test_a_batch_is_computed_in_the_parts_that_training_computes_it_in(
+    scenes_store: Store, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def counted(model: torch.nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        seen.append(batch.size)
+        return forward(model, batch)
+
+    whole = probe(scenes_store, split, plan(freeze="norms", network="masknet"), high=1e-3)
+    monkeypatch.setattr("basrelief.engine.lr_range.forward", counted)
+    parts = probe(scenes_store, split, plan(freeze="norms", network="masknet", accumulate=2), high=1e-3)
+    assert max(seen) == 3
+    assert [row["loss"] for row in rows(parts)] == pytest.approx([row["loss"] for row in rows(whole)], rel=1e-3)
+
+
+def test_memory_that_runs_out_is_explained(scenes_store: Store, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("basrelief.engine.lr_range.forward", full)
+    with pytest.raises(OutOfMemoryError, match="Out of memory on cpu: masknet"):
+        probe(scenes_store, split, plan())
 
 
 def test_weights_that_are_learned_do_not_make_the_curve_fall(

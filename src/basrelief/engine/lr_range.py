@@ -25,6 +25,7 @@ from basrelief.data.store import Store
 from basrelief.engine.evaluate import forward, in_label_values
 from basrelief.engine.lr_curve import FEWEST, LrCurve, Suggestion, agree
 from basrelief.engine.machine import prepare_model
+from basrelief.engine.memory import explain_out_of_memory, is_out_of_memory
 from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm
 from basrelief.engine.run_plan import RunPlan, build_model
 from basrelief.engine.weights import start_from
@@ -156,6 +157,8 @@ def lr_range(
     ------
     UsageError
         When the range or the number of steps makes no test.
+    OutOfMemoryError
+        When memory runs out, saying what would fit.
     """
     check_range(low, high, steps, repeats)
     started = time.perf_counter()
@@ -168,10 +171,14 @@ def lr_range(
             if progress is not None:
                 progress(before + step, loss)
 
-        with torch.random.fork_rng(devices=devices):
-            curve = _one_test(
-                dataclasses.replace(plan, seed=seed), store, split, np.geomspace(low, high, steps), behind
-            )
+        own = dataclasses.replace(plan, seed=seed)
+        try:
+            with torch.random.fork_rng(devices=devices):
+                curve = _one_test(own, store, split, np.geomspace(low, high, steps), behind)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise explain_out_of_memory(error, plan, store) from None
         tests.append(LrTest(seed, low, high, steps, curve, curve.suggest(plan.settings.optimizer)))
     suggestion, reason = agree([test.found for test in tests])
     done = sum(len(test.curve.losses) for test in tests)
@@ -214,18 +221,21 @@ def _one_test(plan: RunPlan, store: Store, split: Split, rates: np.ndarray, behi
     for rate, batch in zip(rates.tolist(), _batches(plan, loader, loss, model), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = rate
-        with accelerator.autocast():
-            outputs = forward(model, batch)
-        outputs, batch = in_label_values(outputs, batch, accelerator.unwrap_model(model).mask_values)
-        value = loss(outputs, batch, activations=settings.activation)
-        weights = weights or value.weights
-        number = _at_weights(value, weights)
+        optimizer.zero_grad(set_to_none=True)
+        number = 0.0
+        for part in batch.parts(settings.accumulate):
+            with accelerator.autocast():
+                outputs = forward(model, part)
+            outputs, part = in_label_values(outputs, part, accelerator.unwrap_model(model).mask_values)
+            value = loss(outputs, part, activations=settings.activation)
+            weights = weights or value.weights
+            share = part.size / batch.size
+            number += share * _at_weights(value, weights)
+            accelerator.backward(value.total * share)
         curve.add(rate, number)
         behind(len(curve.losses), number)
         if curve.diverged:
             break
-        optimizer.zero_grad(set_to_none=True)
-        accelerator.backward(value.total)
         if settings.clip is not None:
             accelerator.unscale_gradients(optimizer)
             clip_gradients(model, gradient_norm(model), settings.clip)
