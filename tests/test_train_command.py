@@ -75,6 +75,13 @@ def test_what_does_not_fit_is_said_before_anything_is_trained(tmp_path: Path, gi
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+def test_a_loss_that_a_later_stage_is_too_small_for_is_refused_before_packing(tmp_path: Path) -> None:
+    asked = {**QUICK, "loss": "ssim(mask)", "resolution": "32:8x1,8:8x1,32:8x1"}
+    with pytest.raises(UsageError, match="on this data at 8x8"):
+        app.train("scenes:24", out=tmp_path / "run", **asked)
+    assert not (tmp_path / "run" / "data").exists()
+
+
 def test_stopping_early_is_recorded_and_the_best_is_kept(tmp_path: Path) -> None:
     # At this rate nothing changes after the first epoch, so no later one is better.
     run = app.train("scenes:24", out=tmp_path / "run", resolution=16, epochs=9, patience=2, lr=1e-12, **QUICK)

@@ -271,12 +271,14 @@ def _check_fits(loss: Loss, source: Source, train: TrainSettings) -> None:
             f"The loss {loss} does not train {train.metric.split('/')[0]}, which the metric {train.metric} judges. "
             "Leave that loss out, or choose another --metric."
         )
-    shapes = {"mask": (1, max(1, len(source.classes)), *train.resolution), "depth": (1, 1, *train.resolution)}
-    zeros = {target: torch.zeros(shapes[target]) for target in loss.targets}
-    try:
-        loss(zeros, zeros, activations=train.activation)
-    except BasreliefError as error:
-        raise UsageError(f"The loss {loss} cannot be computed on this data. {error}") from None
+    for height, width in dict.fromkeys([train.resolution, *(stage.resolution for stage in train.stages)]):
+        shapes = {"mask": (1, max(1, len(source.classes)), height, width), "depth": (1, 1, height, width)}
+        zeros = {target: torch.zeros(shapes[target]) for target in loss.targets}
+        try:
+            loss(zeros, zeros, activations=train.activation)
+        except BasreliefError as error:
+            where = f" at {height}x{width}" if train.stages else ""
+            raise UsageError(f"The loss {loss} cannot be computed on this data{where}. {error}") from None
 
 
 def named_losses(texts: Sequence[str]) -> dict[str, str]:
