@@ -76,3 +76,9 @@ def test_a_split_that_flatters_is_a_warning_of_the_verdict(tmp_path: Path) -> No
     assert "test scores are flattered" in (tmp_path / "random" / "report.html").read_text()
     clean = br.study("scenes:24", out=tmp_path / "group", **plain)
     assert not any("flattered" in warning for warning in clean["warnings"])
+
+
+def test_parts_that_one_fold_is_too_small_for_are_refused(tmp_path: Path) -> None:
+    """Of 4, 4 and 5 training images the 5 make the smallest batches, of 2 and 3."""
+    with pytest.raises(UsageError, match="A batch of 2 images cannot be divided into 3 parts"):
+        br.study("scenes:13", out=tmp_path / "s", batch_size=4, accumulate=3, **SMALL)

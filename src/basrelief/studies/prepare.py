@@ -314,8 +314,9 @@ def _check_trainable(prepared: Prepared, watcher: StudyWatcher) -> None:
     model = build_model(prepared.run_plan(next(iter(plan.losses.values())), plan.seeds[0]), store)
     if plan.train.weights != "none" and (said := start_from(model, plan.train.weights)):
         watcher.say(said)
-    count = min(len(split.rows["train"]) for split in prepared.splits)
-    smallest = min(count // -(-count // stage.batch_size) for stage in plan.train.course())  # batch of an epoch
+    counts = {len(split.rows["train"]) for split in prepared.splits}
+    sizes = [stage.batch_size for stage in plan.train.course()]
+    smallest = min(count // -(-count // size) for count in counts for size in sizes)  # batch of an epoch
     parts = plan.machine.processes * plan.train.accumulate
     if smallest < parts:
         raise UsageError(
