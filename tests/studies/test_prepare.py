@@ -44,6 +44,19 @@ def test_a_split_file_changed_since_is_refused_and_the_study_stays_usable(discs:
     assert br.load_predictor(out).resolution == (16, 16)
 
 
+def test_weights_that_have_changed_since_are_noticed(discs: Path, tmp_path: Path) -> None:
+    """Else the trials that were still to come would start from other weights than those before."""
+    alone = {name: value for name, value in SMALL.items() if name not in ("seeds", "losses")}
+    given = tmp_path / "given"
+    br.train(discs, out=given, loss="bce(mask)", **alone)
+    br.study(discs, out=tmp_path / "s", weights=str(given), **SMALL)
+    (next((tmp_path / "s").glob("trials/01-*/seed-0")) / "run.json").unlink()
+    other = br.train(discs, out=tmp_path / "other", loss="bce(mask)", seed=1, **alone)
+    (given / "best.safetensors").write_bytes((Path(other["run"]) / "best.safetensors").read_bytes())
+    with pytest.raises(OutputError, match="are others than when"):
+        br.study(discs, out=tmp_path / "s", weights=str(given), **SMALL)
+
+
 def test_memory_that_ran_out_is_no_failure_of_the_loss(
     discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Mapping
@@ -44,8 +45,7 @@ def start_from(model: Network, weights: str) -> str:
     DataError
         When it cannot be read, or holds next to nothing that fits.
     """
-    path = Path(weights)
-    path = path / BEST if path.is_dir() else path
+    path = _file(weights)
     if not path.exists():
         raise UsageError(f"--weights {weights}: there is no such run or file.")
     found = _read(path)
@@ -72,6 +72,18 @@ def start_from(model: Network, weights: str) -> str:
         return ""
     listed = ", ".join(fresh[:3]) + (f" and {len(fresh) - 3} more" if len(fresh) > 3 else "")
     return f"Weights: {len(taken)} of {len(parameters)} from {weights}; fresh: {listed}."
+
+
+def weights_digest(weights: str) -> str | None:
+    """Return the SHA-256 of the file that ``weights`` means; None where it means none, or it is not there."""
+    if weights == "none" or not _file(weights).is_file():
+        return None
+    with _file(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file(weights: str) -> Path:
+    return Path(weights) / BEST if Path(weights).is_dir() else Path(weights)
 
 
 def _fitting(ours: Mapping[str, Tensor], found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from basrelief.engine.memory import memory_warning
 from basrelief.engine.probe import probe_machine
 from basrelief.engine.run_plan import RunPlan, build_model
 from basrelief.engine.watcher import Watcher
-from basrelief.engine.weights import start_from
+from basrelief.engine.weights import start_from, weights_digest
 from basrelief.errors import DataError, OutputError, UsageError
 from basrelief.files import read_json, write_atomic, write_json
 from basrelief.studies.plan import StudyPlan, Trial, named_losses, plan_run, plan_study
@@ -153,6 +153,11 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
         raise OutputError(
             f"The split of {settings.data.location} is another than when {folder} was begun (--split or --group-file "
             "names a file that has changed). Start anew with another --out, so that all losses see the same images."
+        )
+    elif document.get("weights") not in (None, weights_digest(plan.train.weights) or document["weights"]):
+        raise OutputError(
+            f"The weights {plan.train.weights} are others than when {folder} was begun, and all trainings of it must "
+            "start alike. Put them back, or start anew with another --out."
         )
     first = prepared.run_plan(next(iter(prepared.plan.losses.values())), prepared.plan.seeds[0])
     if warning := memory_warning(first, store):
@@ -347,6 +352,7 @@ def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[s
             "path": STORE if inside else str(store.path.resolve()),
             "fingerprint": store.facts.fingerprint,
         },
+        "weights": weights_digest(plan.train.weights),
         "plan": {
             "losses": plan.losses,
             "seeds": list(plan.seeds),
