@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from basrelief.errors import ExpressionError
+from basrelief.losses.balance import Balance
 from basrelief.losses.expression import parse_loss
 from basrelief.losses.loss import Loss
 
@@ -271,3 +272,16 @@ def test_one_infinite_value_is_not_measured() -> None:
     assert value.weights["mse(depth)"].item() * value.terms["mse(depth)"].item() == pytest.approx(
         value.terms["bce(mask)"].item()
     )
+
+
+def test_processes_whose_images_differ_stop_measuring_together() -> None:
+    """One of two sees no overlap in a batch; what they measured is averaged after each step, as training does it."""
+    pair = [Balance([1.0, 1.0], batches=2) for _ in range(2)]
+    for norms in ([(1.0, 1.0), (1.0, 1.0)], [(1.0, 1.0), (1.0, 0.0)], [(1.0, 1.0), (1.0, 1.0)]):
+        for weighting, own in zip(pair, norms, strict=True):
+            weighting(torch.ones(2), lambda own=own: torch.tensor(own))
+        for ours, theirs in zip(pair[0].buffers(), pair[1].buffers(), strict=True):
+            mean = (ours + theirs) / 2
+            ours.copy_(mean)
+            theirs.copy_(mean)
+        assert torch.equal(pair[0].get_extra_state(), pair[1].get_extra_state())

@@ -96,6 +96,10 @@ class Balance(Weighting):
     def forward(self, values: Tensor, measure: Callable[[], Tensor] | None) -> tuple[Tensor, Tensor]:
         """Return the weighted sum, and the weights; during a measurement, also measure."""
         if measure is not None:
+            if self.open and self.steps and self.steps % self.batches == 0:
+                # Looked at rarely, for a GPU has to be waited for; and before a step, when several processes have
+                # averaged their counts, so that all of them decide alike.
+                self.open = bool((self.counts < self.batches).any())
             place = self.steps if self.every is None else self.steps % self.every
             if place < self.batches or self.open:
                 self._measure(place, (measure() if self.by == "gradient" else values.detach().abs()).float())
@@ -118,8 +122,6 @@ class Balance(Weighting):
             first = self.means.gather(0, known.int().argmax(0, keepdim=True))
             factors = torch.where(known, first / self.means, torch.ones_like(first))
             self.weights = self.written * factors.clamp(1 / LARGEST, LARGEST)
-        if self.open and (self.steps + 1) % self.batches == 0:  # looked at rarely, for a GPU has to be waited for
-            self.open = bool((self.counts < self.batches).any())
 
     def get_extra_state(self) -> Tensor:
         """Return the number of steps seen and whether the first measurement goes on, which ``state_dict`` saves."""
