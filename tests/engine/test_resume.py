@@ -20,8 +20,9 @@ from basrelief.data.pack import pack
 from basrelief.data.source import DataOptions
 from basrelief.data.splits import Split, split_store
 from basrelief.data.store import Store, open_store
-from basrelief.engine.checkpoint import BEFORE, LAST, load_checkpoint
+from basrelief.engine.checkpoint import BEFORE, BEST, LAST, load_checkpoint
 from basrelief.engine.train import train_run
+from basrelief.errors import DataError
 from training import StopAfter, StopError, history, plan, same, weights
 
 EVERY_STEP = WatchSettings(checkpoint_every=0)
@@ -139,6 +140,26 @@ def test_resume_from_the_checkpoint_before_a_damaged_one(
     train_run(tmp_path, asked, scenes_store, split, watcher=seen)
     assert begun == [2]
     assert same(weights(finished["average of weights"]), weights(tmp_path))
+
+
+def test_a_run_whose_best_checkpoint_is_gone_makes_it_again(scenes_store: Store, split: Split, tmp_path: Path) -> None:
+    first = train_run(tmp_path / "run", plan(epochs=1), scenes_store, split)
+    kept = weights(tmp_path / "run")
+    (tmp_path / "run" / BEST).unlink()
+    again = train_run(tmp_path / "run", plan(epochs=1), scenes_store, split)
+    assert again["metrics"] == first["metrics"]
+    assert same(weights(tmp_path / "run"), kept)
+
+
+def test_the_best_checkpoint_in_place_of_the_last_is_refused_in_words(
+    scenes_store: Store, split: Split, tmp_path: Path
+) -> None:
+    """As somebody may copy it who has lost the last one."""
+    with pytest.raises(StopError):
+        train_run(tmp_path / "run", plan(), scenes_store, split, watcher=StopAfter(1))
+    (tmp_path / "run" / LAST).write_bytes((tmp_path / "run" / BEST).read_bytes())
+    with pytest.raises(DataError, match="is no checkpoint that a run goes on from"):
+        train_run(tmp_path / "run", plan(), scenes_store, split)
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(

@@ -19,6 +19,7 @@ from basrelief.engine.checkpoint import (
     save_checkpoint,
 )
 from basrelief.engine.records import RunningShares, RunningTerms
+from basrelief.errors import DataError
 from basrelief.losses.loss import Loss
 
 
@@ -88,12 +89,24 @@ class TrainingState:
     def restore(self, folder: Path) -> dict[str, Any] | None:
         """Go on from the newest whole checkpoint in ``folder``; return what the trackers want back, None without one.
 
-        Where none is whole the run starts again, and ends in the same weights.
+        Where none is whole, or the best one so far is gone, the run starts again, and ends in the same weights.
+
+        Raises
+        ------
+        DataError
+            When it is the checkpoint of another network, or none that a run goes on from.
         """
         found = newest_checkpoint(folder)
         if found is None:
             return None
         path = folder / LAST
+        if not {*_NUMBERS, "terms", "shares", "scaler", "trackers"} <= found.facts.keys():
+            raise DataError(
+                f"{path} is no checkpoint that a run goes on from, as {BEST} is none. Remove it, and the run starts "
+                "again."
+            )
+        if found.facts["best"]["epoch"] and not (folder / BEST).exists():
+            return None
         restore_model(self.model, found.model, path)
         restore_model(self.loss, found.loss, path)
         if self.average is not None:
