@@ -63,6 +63,7 @@ def test_a_wrong_setting_is_named_with_its_option(given: dict, said: str) -> Non
         ({"mask_values": "255"}, "give --activation mask=identity"),
         ({"mask_values": "50,100", "activation": "mask=identity", "loss": "mse(mask)"}, "2 label values for 1 classes"),
         ({"tracker": "tensorbored"}, "tensorboard"),
+        ({"tracker": ","}, "--tracker ','"),
         ({"tracker": "none,tensorboard"}, "Give one or the other"),
         ({"accumulate": 9, "batch_size": 8}, "cannot be divided into 9 parts"),
         ({"precision": "fp16"}, "needs a CUDA GPU"),

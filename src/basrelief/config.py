@@ -48,13 +48,13 @@ def _read_numbers(value: Any) -> Any:
     return tuple(sorted(number for number in set(numbers) if math.isfinite(number)))
 
 
-def _read_names(value: Any) -> Any:
+def _read_names(value: Any, option: str = "--categories", example: str = "names or ids, such as person,dog") -> Any:
     """Read "person,dog"."""
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, list | tuple):
         return value
     if not names or not all(str(name).strip() for name in names):
-        raise UsageError(f"--categories {value!r}: expected names or ids with commas between, such as person,dog.")
+        raise UsageError(f"{option} {value!r}: expected, with commas between, {example}.")
     return tuple(dict.fromkeys(str(name).strip() for name in names))
 
 
@@ -137,6 +137,11 @@ Resolution = Annotated[tuple[Side, Side], BeforeValidator(_read_resolution)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_read_numbers)]
 MaskMap = Annotated[dict[int, str], BeforeValidator(lambda v: parse_mask_map(v) if isinstance(v, str) else v)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), Field(min_length=1)]
+Trackers = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda v: _read_names(v, "--tracker", "names, such as tensorboard, or none")),
+    Field(min_length=1),
+]
 LabelValues = Annotated[
     tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
     BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v),
@@ -316,7 +321,7 @@ class WatchSettings(_Settings):
 
     checkpoint_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
     log_every: Positive = 50
-    tracker: Names = ("tensorboard",)
+    tracker: Trackers = ("tensorboard",)
     workers: Annotated[int, Field(ge=0, le=64)] | None = None
 
 
