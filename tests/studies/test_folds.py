@@ -78,6 +78,14 @@ def test_a_split_that_flatters_is_a_warning_of_the_verdict(tmp_path: Path) -> No
     assert not any("flattered" in warning for warning in clean["warnings"])
 
 
+def test_folds_that_stop_at_different_epochs_are_compared(tmp_path: Path) -> None:
+    asked = {**SMALL, "seeds": 1, "epochs": 5, "patience": 1, "lr": 0.03}
+    verdict = br.study(write_folder(tmp_path / "discs", 12), out=tmp_path / "s", **asked)
+    lengths = {len(pl.read_csv(place)) for place in (tmp_path / "s" / "trials").glob("*/*/history.csv")}
+    assert len(lengths) > 1, "another rate is needed for this test"
+    assert all(row["mean"] is not None for row in verdict["losses"])
+
+
 def test_parts_that_one_fold_is_too_small_for_are_refused(tmp_path: Path) -> None:
     """Of 4, 4 and 5 training images the 5 make the smallest batches, of 2 and 3."""
     with pytest.raises(UsageError, match="A batch of 2 images cannot be divided into 3 parts"):

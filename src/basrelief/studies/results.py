@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def _over_folds(runs: list[dict[str, Any]]) -> dict[str, Any]:
     for name, split in (("metrics", "test"), ("val_metrics", "val")):
         merged[name] = _mean_scores([run[name] for run in runs], [run["samples"][split] for run in runs])
     val = [run["samples"]["val"] for run in runs]
-    epochs = zip(*(run["curve"] for run in runs), strict=True)
+    epochs = itertools.zip_longest(*(run["curve"] for run in runs))  # some may have stopped early
     merged["curve"] = [_weighted(scores, val) for scores in epochs]
     merged["best_epoch"] = round(float(np.median([run["best_epoch"] for run in runs])))
     merged["counts"] = {name: sum(run["counts"].get(name, 0) for run in runs) for name in runs[0]["counts"]}
