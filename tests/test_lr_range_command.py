@@ -115,3 +115,10 @@ def test_hostile_names_stay_text_on_the_page() -> None:
     page = render_lr_range(LrContents(name, [loss], {name: rows}, [("Data", name)], [name], name))
     assert "<img src=x" not in page
     assert "NaN" not in page.split('id="figures-data">')[1].split("</script>")[0]
+
+
+def test_a_course_of_stages_is_tested_at_its_last(tmp_path: Path) -> None:
+    """What --lr search does for such a course, so that its curve can be looked at."""
+    given = {"network": "masknet", "precision": "fp32", "device": "cpu", "resolution": "16:8x1,24:5x1"}
+    found = br.lr_range("scenes:24", out=tmp_path / "t", losses=("bce(mask)",), steps=20, **given)
+    assert found["losses"][0]["tests"][0]["steps"] == 20

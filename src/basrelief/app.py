@@ -164,8 +164,9 @@ def lr_range(
     for name in ("lr", "schedule", "epochs", "seeds", "folds", "margin"):
         if options.get(name) is not None:
             raise UsageError(f"A range test has no {name}: it makes --steps steps at rates from --lr-min to --lr-max.")
-    # One epoch, so that none are chosen and spoken of.
-    settings = canonical(settings_from({"location": str(data), **options, "epochs": 1}, LrRangeSettings))
+    # One epoch, so that none are chosen and spoken of; stages have theirs.
+    epochs = None if ":" in str(options.get("resolution")) else 1
+    settings = canonical(settings_from({"location": str(data), **options, "epochs": epochs}, LrRangeSettings))
     folder = _out(out, settings.data.location, asked_for(settings))
     found = run_lr_range(folder, settings, watcher or Quiet())
     return {**found, "out": str(folder), "written": str(folder / PAGE)}
