@@ -16,6 +16,7 @@ from training import same, weights
 
 QUICK = {"network": "masknet", "loss": "bce(mask)", "precision": "fp32", "device": "cpu"}
 
+ALL_OF_IT = "image_stem,background_stem,fuse,body,mask_head,norms"
 
 def test_stages_train_at_one_resolution_after_the_other(tmp_path: Path) -> None:
     """Write-up B's form, smaller: the last stage is the run's resolution and alone chooses the checkpoint."""
@@ -61,6 +62,8 @@ def test_a_wrong_setting_is_named_with_its_option(given: dict, said: str) -> Non
         ({"freeze": "steam"}, "has no part 'steam'"),
         ({"weights": "imagenet"}, "no such run or file, and masknet has no pretrained weights by name"),
         ({"mask_values": "255"}, "give --activation mask=identity"),
+        ({"freeze": ALL_OF_IT}, "Nothing is left to train"),
+        ({"freeze": ALL_OF_IT, "loss": "uncertainty(bce(mask) + dice(mask))"}, "Nothing is left to train"),
         ({"mask_values": "50,100", "activation": "mask=identity", "loss": "mse(mask)"}, "2 label values for 1 classes"),
         ({"tracker": "tensorbored"}, "tensorboard"),
         ({"tracker": ","}, "--tracker ','"),

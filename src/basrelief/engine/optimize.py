@@ -34,8 +34,7 @@ def build_optimizer(model: nn.Module, loss: Loss, settings: TrainSettings) -> to
     groups: list[dict[str, Any]] = [{"params": decayed}]
     groups += [{"params": found, "weight_decay": 0.0} for found in (spared, list(loss.parameters())) if found]
     groups = [group for group in groups if group["params"]]
-    if not groups:
-        raise UsageError("Nothing is left to train: --freeze names every part of the network. Freeze less of it.")
+    check_trainable(model)
     decay, lr = settings.weight_decay, settings.lr
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr, momentum=settings.momentum, weight_decay=decay, fused=True)
@@ -60,6 +59,12 @@ def freeze(model: nn.Module, names: Collection[str]) -> None:
             part.eval()
             for parameter in part.parameters():
                 parameter.requires_grad_(False)
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Raise UsageError where every weight of the network is frozen."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError("Nothing is left to train: --freeze names every part of the network. Freeze less of it.")
 
 
 def frozen_parts(model: nn.Module, name: str) -> list[nn.Module]:

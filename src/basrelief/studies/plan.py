@@ -17,7 +17,7 @@ from basrelief.data.resize import choose_resolution
 from basrelief.data.source import Entry, Source
 from basrelief.data.splits import spread_out
 from basrelief.engine.machine import Machine, choose_machine
-from basrelief.engine.optimize import frozen_parts
+from basrelief.engine.optimize import check_trainable, freeze
 from basrelief.errors import BasreliefError, DataError, UsageError
 from basrelief.losses.expression import parse_loss
 from basrelief.losses.loss import Loss, check_activation
@@ -204,8 +204,8 @@ def _complete(
     )  # an option out of range is an error now, not after packing
     if model.note:
         said.append(f"Note: {model.note}")
-    for part in train.freeze:
-        frozen_parts(model, part)
+    freeze(model, train.freeze)
+    check_trainable(model)
     schedule = train.schedule or ("cosine" if alone else "constant")
     parse_schedule(schedule)
     resolution = train.resolution
