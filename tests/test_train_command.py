@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+import torch
 
 from basrelief import app
 from basrelief.config import RunSettings, TrainSettings, checked
 from basrelief.data.store import open_store
-from basrelief.errors import BasreliefError, UsageError
+from basrelief.errors import BasreliefError, OutOfMemoryError, UsageError
 from training import same, weights
 
+ALL_OF_IT = "image_stem,background_stem,fuse,body,mask_head,norms"
 QUICK = {"network": "masknet", "loss": "bce(mask)", "precision": "fp32", "device": "cpu"}
 
-ALL_OF_IT = "image_stem,background_stem,fuse,body,mask_head,norms"
 
 def test_stages_train_at_one_resolution_after_the_other(tmp_path: Path) -> None:
     """Write-up B's form, smaller: the last stage is the run's resolution and alone chooses the checkpoint."""
@@ -60,10 +62,10 @@ def test_a_wrong_setting_is_named_with_its_option(given: dict, said: str) -> Non
         ({"schedule": "cosinus"}, "Did you mean 'cosine'?"),
         ({"freeze": "encoder"}, "has no part that is an encoder alone"),
         ({"freeze": "steam"}, "has no part 'steam'"),
-        ({"weights": "imagenet"}, "no such run or file, and masknet has no pretrained weights by name"),
-        ({"mask_values": "255"}, "give --activation mask=identity"),
         ({"freeze": ALL_OF_IT}, "Nothing is left to train"),
         ({"freeze": ALL_OF_IT, "loss": "uncertainty(bce(mask) + dice(mask))"}, "Nothing is left to train"),
+        ({"weights": "imagenet"}, "no such run or file, and masknet has no pretrained weights by name"),
+        ({"mask_values": "255"}, "give --activation mask=identity"),
         ({"mask_values": "50,100", "activation": "mask=identity", "loss": "mse(mask)"}, "2 label values for 1 classes"),
         ({"tracker": "tensorbored"}, "tensorboard"),
         ({"tracker": ","}, "--tracker ','"),
@@ -77,6 +79,20 @@ def test_what_does_not_fit_is_said_before_anything_is_trained(tmp_path: Path, gi
         app.train("scenes:24", out=tmp_path / "run", resolution=16, epochs=1, **{**QUICK, **given})
     assert said in str(caught.value)
     assert not (tmp_path / "run" / "run.json").exists()
+    assert not (tmp_path / "run" / "plan.json").exists(), "the corrected command may use the folder"
+
+
+def test_memory_that_runs_out_is_explained_for_the_stage_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("basrelief.engine.train.forward", full)
+    with pytest.raises(OutOfMemoryError, match="16x16 in batches of 8") as caught:
+        app.train("scenes:24", out=tmp_path / "run", resolution="16:8x1,32:4x1", **QUICK)
+    assert "16x16:7 for this stage in --resolution" in str(caught.value)
+    assert "--batch-size" not in str(caught.value)
 
 
 def test_a_loss_that_a_later_stage_is_too_small_for_is_refused_before_packing(tmp_path: Path) -> None:

@@ -167,14 +167,16 @@ def _advice(plan: RunPlan, store: Store, needs: Needs, available: int) -> str:
     available = round(MARGIN * available)
     fits = min(needs.largest(available), size - 1)  # this batch did not fit, whatever was counted
     ways = []
+    in_stages = bool(plan.settings.stages)  # which --resolution lists, with their batches
     if fits >= 1:
-        ways.append(f"--batch-size {fits * parts}")
+        less = f"{_shown(resolution)}:{fits * parts} for this stage in --resolution"
+        ways.append(less if in_stages else f"--batch-size {fits * parts}")
         needed = math.ceil(size * plan.settings.accumulate / fits)
         ways.append(f"--accumulate {needed}, which computes the same batch in parts")
     scale = math.sqrt(max(0, available - needs.fixed) / (size * needs.sample))  # a sample's need grows as its area
     sides = [int(min(scale, 0.99) * side) // 8 * 8 for side in resolution]
     if min(sides) >= 16:
-        ways.append(f"--resolution {_shown(sides)}")
+        ways.append(f"{_shown(sides)} for this stage" if in_stages else f"--resolution {_shown(sides)}")
     if not ways:
         return "Not even one sample fits: use a smaller --resolution or network, or end other programs."
     return f"What would fit: {'; or '.join(ways)}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,14 +85,18 @@ def train_run(
         When the loss or its gradient is no longer finite, naming the step, the term and the samples; when memory runs
         out, saying what would fit.
     """
+    begun: list[Stage] = []
     try:
         return _train_run(
-            folder, plan, store, split, smaller or {}, watch or WatchSettings(), draw, watcher or Silent()
+            folder, plan, store, split, smaller or {}, watch or WatchSettings(), draw, watcher or Silent(), begun
         )
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise explain_out_of_memory(error, plan, store) from None
+        at = begun[-1] if begun else plan.settings.course()[-1]
+        where = store if at.resolution == store.facts.resolution else (smaller or {})[at.resolution]
+        settings = plan.settings.model_copy(update={"resolution": at.resolution, "batch_size": at.batch_size})
+        raise explain_out_of_memory(error, dataclasses.replace(plan, settings=settings), where) from None
 
 
 def _train_run(
@@ -103,7 +108,9 @@ def _train_run(
     watch: WatchSettings,
     draw: bool,
     watcher: Watcher,
+    begun: list[Stage],
 ) -> dict[str, Any]:
+    """Do what ``train_run`` says, and note in ``begun`` each stage that begins."""
     document = plan.document(store)
     before = previous_run(folder, document)
     if before is not None and before.get("status") == "finished" and (folder / BEST).exists():
@@ -158,6 +165,7 @@ def _train_run(
             epoch, stage = state.epoch, course[stages[state.epoch]]
             if stages[epoch] != open_stage:
                 open_stage = stages[epoch]
+                begun.append(stage)
                 at = store if stage.resolution == store.facts.resolution else smaller[stage.resolution]
                 loaders = open_loaders(plan, at, split, stage, targets, device, watch.workers)
                 if draw and first and state.step == 0:
