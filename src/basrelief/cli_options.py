@@ -72,7 +72,11 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "patience": (int, "Stop after N epochs without a better score.  [default: never]"),
     "freeze": (str, "Parts of the network that stay as they are, such as encoder,norms."),
     "metric": (str, "What chooses checkpoints and decides.  [default: mask/iou, without masks depth/rmse]"),
-    "augment": (str, "Of training batches, such as 'flip + rotate(degrees=10)' (basrelief list augmentations)."),
+    "augment": (
+        str,
+        "Of training batches, such as 'flip + rotate(degrees=10)' (basrelief list augmentations).  "
+        "[default: flip; study: none]",
+    ),
     "activation": (str, "Activation of a head, such as mask=identity.  [default: sigmoid]"),
     "mask_values": (str, "Label values that the mask head regresses, one a class: 50,100 (with mask=identity)."),
     "weights": (

@@ -240,7 +240,8 @@ class TrainSettings(_Settings):
         Label values that the mask head regresses, one a class, as write-up D's 50, 100, ...; the losses of masks then
         see these in place of 1. Needs the activation ``identity``.
     augment
-        What is done to training batches, as ``parse_augment`` reads it; "none" by default.
+        What is done to training batches, as ``parse_augment`` reads it; None: nothing in a study, where it would be one
+        more thing that differs from what is compared, and ``flip`` in a training alone.
     weights
         "none"; a run, checkpoint or file of tensors to start from; or the name of pretrained weights of an ``smp/``
         network.
@@ -271,7 +272,7 @@ class TrainSettings(_Settings):
     metric: str | None = None
     activation: Activations = {}
     mask_values: LabelValues = ()
-    augment: str = "none"
+    augment: str | None = None
     weights: Annotated[str, BeforeValidator(_read_place)] = "none"
     device: str = "auto"
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"

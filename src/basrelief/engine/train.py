@@ -141,7 +141,7 @@ def _train_run(
     stages = [number for number, stage in enumerate(course) for _ in range(stage.epochs)]  # of each epoch
     lengths = [-(-len(split.rows["train"]) // stage.batch_size) for stage in course]  # steps an epoch
     steps = sum(lengths[number] for number in stages)
-    augment, schedule = parse_augment(settings.augment), parse_schedule(settings.schedule or "constant")
+    augment, schedule = parse_augment(settings.augment or "none"), parse_schedule(settings.schedule or "constant")
     ids = store.index["id"].to_list()
     scaler = accelerator.scaler
     state = TrainingState(bare, average, loss, optimizer.optimizer, scaler, RunningTerms(loss, scaler is not None))

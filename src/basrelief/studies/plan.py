@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -206,6 +205,9 @@ def _complete(
         said.append(f"Note: {model.note}")
     freeze(model, train.freeze)
     check_trainable(model)
+    augment = train.augment or ("flip" if alone else "none")
+    if train.augment is None and augment != "none":
+        said.append(f"Augmentation: {augment}.")
     schedule = train.schedule or ("cosine" if alone else "constant")
     parse_schedule(schedule)
     resolution = train.resolution
@@ -217,7 +219,7 @@ def _complete(
     if epochs is None:
         training = max(1, round(0.7 * len(entries)))
         images, most = (RUN_IMAGES, RUN_EPOCHS) if alone else (TRIAL_IMAGES, TRIAL_EPOCHS)
-        epochs = min(most, max(3, math.ceil(images / training)))
+        epochs = min(most, max(3, round(images / training)))
         said.append(f"Epochs: {epochs}, so that a training sees some {epochs * training} images.")
     if train.mask_values:
         if train.activation.get("mask") != "identity":
@@ -235,6 +237,7 @@ def _complete(
             "resolution": resolution,
             "epochs": epochs,
             "schedule": schedule,
+            "augment": augment,
         }
     )
 

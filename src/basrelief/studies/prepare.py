@@ -76,7 +76,8 @@ class Prepared:
 
 def canonical(settings: Asked) -> Asked:
     """Return the settings with losses and augmentation in canonical form, so that equal requests are equal settings."""
-    train = settings.train.model_copy(update={"augment": str(parse_augment(settings.train.augment))})
+    augment = settings.train.augment and str(parse_augment(settings.train.augment))
+    train = settings.train.model_copy(update={"augment": augment})
     if isinstance(settings, RunSettings):
         loss = settings.loss and next(iter(named_losses([settings.loss]).values()))
         return settings.model_copy(update={"loss": loss, "train": train})
