@@ -122,3 +122,33 @@ def test_a_course_of_stages_is_tested_at_its_last(tmp_path: Path) -> None:
     given = {"network": "masknet", "precision": "fp32", "device": "cpu", "resolution": "16:8x1,24:5x1"}
     found = br.lr_range("scenes:24", out=tmp_path / "t", losses=("bce(mask)",), steps=20, **given)
     assert found["losses"][0]["tests"][0]["steps"] == 20
+
+
+def test_a_test_that_was_stopped_is_not_made_again(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from basrelief.studies import lr_tests
+
+    made: list[str] = []
+    lr_range = lr_tests.lr_range
+
+    def counted(plan, *rest, **options):  # type: ignore[no-untyped-def]
+        made.append(plan.loss)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return lr_range(plan, *rest, **options)
+
+    monkeypatch.setattr(lr_tests, "lr_range", counted)
+    asked = {
+        "losses": ("bce(mask)", "dice(mask)"),
+        "network": "masknet",
+        "resolution": 16,
+        "steps": 20,
+        "batch_size": 4,
+    }
+    with pytest.raises(KeyboardInterrupt):
+        br.lr_range(discs, out=tmp_path / "r", **asked)
+    document = br.lr_range(discs, out=tmp_path / "r", **asked)
+    assert made == ["bce(mask)", "dice(mask)", "dice(mask)"]
+    assert [row["name"] for row in document["losses"]] == ["bce(mask)", "dice(mask)"]
+    assert not (tmp_path / "r" / lr_tests.KEPT).exists()

@@ -41,6 +41,7 @@ def test_stages_train_at_one_resolution_after_the_other(tmp_path: Path) -> None:
         ({"resolution": "64:512"}, "expected stages RESOLUTION:BATCHxEPOCHS"),
         ({"resolution": "64:512x0"}, "expected 1 or more"),
         ({"resolution": "4:512x3"}, "--resolution 4: expected 8 or more"),
+        ({"stages": [{"resolution": (64, 64), "batch_size": 8, "epochs": 3}]}, "Stages are given as the resolution"),
         ({"resolution": "64:8x3,128:8x3", "epochs": 5}, "leave --epochs out"),
         ({"resolution": "64:8x3", "batch_size": 5}, "leave --batch-size out"),
         ({"ema": 1.0}, "--ema 1.0: expected less than 1"),
@@ -72,6 +73,7 @@ def test_a_wrong_setting_is_named_with_its_option(given: dict, said: str) -> Non
         ({"tracker": "none,tensorboard"}, "Give one or the other"),
         ({"accumulate": 9, "batch_size": 8}, "cannot be divided into 9 parts"),
         ({"precision": "fp16"}, "needs a CUDA GPU"),
+        ({"processes": 20}, "cannot be divided into 20 parts"),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_is_trained(tmp_path: Path, given: dict, said: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from basrelief.config import (
+    LARGEST_BATCH,
     DataSettings,
     LrRangeSettings,
     RunSettings,
@@ -118,6 +119,12 @@ def train(
     if started > 1:
         options["processes"] = started
     settings = canonical(settings_from({"location": str(data), **options}, RunSettings))
+    parts, asked = settings.processes * settings.train.accumulate, settings.train.batch_size
+    if settings.processes > 1 and LARGEST_BATCH < asked < parts:
+        raise UsageError(
+            f"A batch of {asked} images cannot be divided into {parts} parts, one for each process and each "
+            "--accumulate. Use a larger --batch-size, or fewer parts."
+        )
     if settings.processes > 1 and started == 1:
         folder = _out(out, settings.data.location, asked_for(settings))
         with _latest(folder):

@@ -305,6 +305,8 @@ def _stop(_signal: int, _frame: object) -> None:
 
 
 def _end(message: str, code: int) -> None:
+    if os.environ.get("RANK", "0") != "0":  # of several processes the first speaks
+        sys.exit(code)
     if "--json" in sys.argv:
         typer.echo(json.dumps({"error": message}, ensure_ascii=False))
     typer.echo(f"basrelief: {message}", err=True)

@@ -31,13 +31,12 @@ def summary(
     as_json: Json = False,
 ) -> None:
     """Layers, shapes, parameters, multiply-adds, and memory for training."""
-    from basrelief.config import TrainSettings, checked
+    from basrelief.config import Stage, checked
     from basrelief.models import find_model, parse_model
     from basrelief.models.summary import summarise_network
     from basrelief.terminal import show_summary
 
-    settings = checked(TrainSettings, {"resolution": resolution, "batch_size": batch_size})
-    assert settings.resolution is not None
+    settings = checked(Stage, {"resolution": resolution, "batch_size": batch_size, "epochs": 1})
     document = summarise_network(
         network,
         settings.resolution,

@@ -285,6 +285,8 @@ class TrainSettings(_Settings):
     @classmethod
     def _sort_stages(cls, values: dict[str, Any]) -> dict[str, Any]:
         asked = values.get("resolution")
+        if asked is None and values.get("stages"):  # from Python
+            raise UsageError("Stages are given as the resolution: resolution='64:512x3,112:128x3'.")
         if not isinstance(asked, str) or ":" not in asked:
             return values
         stages = _read_stages(asked)

@@ -104,3 +104,12 @@ def test_a_file_without_named_tensors_and_a_missing_one_are_named(tmp_path: Path
         start_from(fresh(), str(tmp_path / "list.pth"))
     with pytest.raises(UsageError, match="no such run or file"):
         start_from(fresh(), str(tmp_path / "gone.pth"))
+
+
+def test_a_study_is_told_to_give_one_of_its_trainings(tmp_path: Path) -> None:
+    trial = tmp_path / "trials" / "00-bce" / "seed-0"
+    trial.mkdir(parents=True)
+    saved(trial / "best.safetensors")
+    with pytest.raises(UsageError, match=r"is a study; give one of its trainings, such as .*seed-0"):
+        start_from(fresh(), str(tmp_path))
+    assert start_from(fresh(), str(trial)) == ""

@@ -46,6 +46,10 @@ def start_from(model: Network, weights: str) -> str:
         When it cannot be read, or holds next to nothing that fits.
     """
     path = _file(weights)
+    if (Path(weights) / "trials").is_dir():
+        trained = sorted(Path(weights).glob(f"trials/*/*/{BEST}"))
+        example = f", such as {trained[0].parent}" if trained else ""
+        raise UsageError(f"--weights {weights} is a study; give one of its trainings{example}.")
     if not path.exists():
         raise UsageError(f"--weights {weights}: there is no such run or file.")
     found = _read(path)

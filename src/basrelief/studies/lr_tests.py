@@ -8,13 +8,14 @@ from typing import Any
 import polars as pl
 
 from basrelief.config import LrRangeSettings
-from basrelief.engine.lr_range import LrRange, check_range, lr_range
+from basrelief.engine.lr_range import check_range, lr_range
 from basrelief.engine.machine import device_name
 from basrelief.files import only_writer, read_json, write_atomic, write_json, write_text
 from basrelief.report import LrContents, render_lr_range
 from basrelief.studies.prepare import PLAN, Prepared, StudyWatcher, list_data, prepare
 from basrelief.studies.report import repeat_command
 
+KEPT = "lr_tests.json"  # those of the losses that are done, until all are
 LR_RANGE, CURVE, PAGE = "lr_range.json", "curve.csv", "lr_range.html"
 
 
@@ -33,10 +34,12 @@ def run_lr_range(folder: Path, settings: LrRangeSettings, watcher: StudyWatcher)
         if all((folder / name).exists() for name in (LR_RANGE, CURVE, PAGE)):
             return read_json(folder / LR_RANGE)
         plan = prepared.plan
-        found: dict[str, LrRange] = {}
+        kept = read_json(folder / KEPT) if (folder / KEPT).exists() else {}
         for name, expression in plan.losses.items():
+            if name in kept:
+                continue
             watcher.begin(f"Range test of {name}", str(plan.train.metric), settings.steps * settings.repeats, 0)
-            found[name] = lr_range(
+            tests = lr_range(
                 prepared.run_plan(expression, plan.seeds[0]),
                 prepared.store,
                 prepared.split,
@@ -46,8 +49,10 @@ def run_lr_range(folder: Path, settings: LrRangeSettings, watcher: StudyWatcher)
                 repeats=settings.repeats,
                 progress=watcher.step,
             )
-        document = {"losses": [{"name": name, **tests.document()} for name, tests in found.items()]}
-        curves = {name: list(tests.rows()) for name, tests in found.items()}
+            kept[name] = {"tests": tests.document(), "rows": list(tests.rows())}
+            write_json(folder / KEPT, kept)
+        document = {"losses": [{"name": name, **kept[name]["tests"]} for name in plan.losses]}
+        curves = {name: kept[name]["rows"] for name in plan.losses}
         lines = [{"name": name, **row} for name, rows in curves.items() for row in rows]
         frame = pl.DataFrame(lines, infer_schema_length=None)
         write_atomic(folder / CURVE, lambda temporary: frame.write_csv(temporary))
@@ -61,6 +66,7 @@ def run_lr_range(folder: Path, settings: LrRangeSettings, watcher: StudyWatcher)
         )
         write_text(folder / PAGE, render_lr_range(contents))
         write_json(folder / LR_RANGE, document)  # the last, so that it is there when all is
+        (folder / KEPT).unlink(missing_ok=True)
         return document
 
 

@@ -14,7 +14,7 @@ import polars as pl
 import torch
 
 from basrelief.augment import parse_augment
-from basrelief.config import LARGEST_BATCH, SEARCH, DataSettings, RunSettings, StudySettings, TrainSettings
+from basrelief.config import LARGEST_BATCH, SEARCH, DataSettings, RunSettings, Stage, StudySettings, TrainSettings
 from basrelief.data import open_source
 from basrelief.data.pack import pack, source_key
 from basrelief.data.source import SPLITS, DataOptions, Source
@@ -160,10 +160,18 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
             f"The weights {plan.train.weights} are others than when {folder} was begun, and all trainings of it must "
             "start alike. Put them back, or start anew with another --out."
         )
-    first = prepared.run_plan(next(iter(prepared.plan.losses.values())), prepared.plan.seeds[0])
-    if warning := memory_warning(first, store):
-        watcher.say(warning)
+    for stage in prepared.plan.train.course():
+        at = store if stage.resolution == store.facts.resolution else prepared.smaller[stage.resolution]
+        if warning := memory_warning(_at_stage(prepared, stage), at):
+            watcher.say(warning)
     return prepared
+
+
+def _at_stage(prepared: Prepared, stage: Stage) -> RunPlan:
+    """Return the plan of the first training with a stage's resolution and batch size."""
+    first = prepared.run_plan(next(iter(prepared.plan.losses.values())), prepared.plan.seeds[0])
+    settings = first.settings.model_copy(update={"resolution": stage.resolution, "batch_size": stage.batch_size})
+    return dataclasses.replace(first, settings=settings)
 
 
 def _measured(prepared: Prepared, watcher: StudyWatcher) -> Prepared:

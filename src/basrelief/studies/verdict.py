@@ -274,7 +274,8 @@ def _about_empty_masks(results: StudyResults) -> list[str]:
 def is_rising(results: StudyResults, loss: str) -> bool:
     """Tell whether the mean validation curve still gained a tenth of its whole gain in the last quarter of epochs."""
     primary = str(results.plan.train.metric)
-    curves = [run["curve"] for run in (results.runs[loss, seed] for seed in results.seeds_of(loss))]
+    before = sum(stage.epochs for stage in results.plan.train.stages[:-1])  # at other resolutions, with other scores
+    curves = [results.runs[loss, seed]["curve"][before:] for seed in results.seeds_of(loss)]
     curves = [[value for value in curve if value is not None] for curve in curves]
     length = min((len(curve) for curve in curves), default=0)
     if length < 2:
