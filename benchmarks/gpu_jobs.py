@@ -151,6 +151,7 @@ def train_epochs(job: Job, say: Say) -> None:
             batch_size=batch_size,
             epochs=2,
             split=str(job.split),
+            augment="none",
             device=job.device,
             precision="bf16" if on_gpu else "auto",
             **asked,

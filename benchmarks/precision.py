@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--loss", help="a loss expression; default: chosen from the targets")
     for name in ("network", "resolution", "split", "format", "depth-unit", "depth-kind", "depth-invalid", "augment"):
         parser.add_argument(f"--{name}")
-    for name in ("epochs", "batch-size", "limit", "seed", "seeds"):
+    for name in ("epochs", "batch-size", "limit", "group-blocks", "seed", "seeds"):
         parser.add_argument(f"--{name}", type=int)
     for name in ("lr", "depth-scale", "depth-max"):
         parser.add_argument(f"--{name}", type=float)

@@ -56,6 +56,7 @@ def measure(network: str, store: Store, args: argparse.Namespace) -> None:
     targets = MODELS[network].targets
     heads = tuple(target for target in ("mask", "depth") if target in targets)
     settings = TrainSettings(
+        lr=1e-3,
         network=network,
         resolution=(args.resolution, args.resolution),
         epochs=1,

@@ -106,6 +106,9 @@ def ours(job: Job, line: Connection) -> None:
         epochs=job.epochs,
         optimizer="adamw",
         lr=1e-3,
+        schedule="constant",  # the same recipe on both sides: none of what a training alone has by default
+        augment="none",
+        ema=0.0,
         seed=job.seed,
         device=job.device,
     )

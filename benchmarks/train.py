@@ -147,6 +147,8 @@ def measure(
             device=args.device,
             precision=args.precision,
             split="90/5/5",
+            schedule="constant",
+            augment="none",
             **options,
         )
     return turns

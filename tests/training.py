@@ -25,6 +25,7 @@ def plan(
         "epochs": 2,
         "batch_size": 6,
         "metric": "mask/iou",
+        "lr": 1e-3,
     }
     return RunPlan(TrainSettings(**{**known, **settings}), loss, seed, ("mask",), True, choose_machine(*machine))
 

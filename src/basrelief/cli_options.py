@@ -58,7 +58,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "batch_size": (str, "Images a step; max: as many as fit.  [default: 16]"),
     "accumulate": (int, "Compute each batch in N parts, which takes less memory.  [default: 1]"),
     "optimizer": (str, "adamw, adam or sgd.  [default: adamw]"),
-    "lr": (str, "Learning rate, or search: a range test finds one for each loss.  [default: 0.001]"),
+    "lr": (str, "Learning rate, or search: a range test finds one for each loss.  [default: the network's]"),
     "momentum": (float, "SGD's momentum.  [default: 0.9]"),
     "weight_decay": (float, "Weight decay; biases and normalisations are spared.  [default: 0]"),
     "decay_all": (bool, "Whether weight decay takes biases and normalisations as well.  [default: no]"),
@@ -74,8 +74,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "metric": (str, "What chooses checkpoints and decides.  [default: mask/iou, without masks depth/rmse]"),
     "augment": (
         str,
-        "Of training batches, such as 'flip + rotate(degrees=10)' (basrelief list augmentations).  "
-        "[default: flip; study: none]",
+        "Of training batches, such as 'flip + rotate(degrees=10)' (basrelief list augmentations).  [default: none]",
     ),
     "activation": (str, "Activation of a head, such as mask=identity.  [default: sigmoid]"),
     "mask_values": (str, "Label values that the mask head regresses, one a class: 50,100 (with mask=identity)."),

@@ -220,7 +220,8 @@ class TrainSettings(_Settings):
         AdamW, Adam or SGD; ``momentum`` is SGD's. Weight decay is off unless asked for, and leaves biases and
         normalisations alone unless ``decay_all``.
     lr
-        The learning rate, or "search": a range test of the same length finds one for each loss before the training.
+        The learning rate; None: the network's own, the same for all losses. "search": a range test of the same length
+        finds one for each loss before the training.
     schedule
         Of the learning rate: a name of ``SCHEDULES`` with options in call form; None: constant in a study, where a
         curve that still rises must be seen, and cosine in a training alone.
@@ -240,8 +241,7 @@ class TrainSettings(_Settings):
         Label values that the mask head regresses, one a class, as write-up D's 50, 100, ...; the losses of masks then
         see these in place of 1. Needs the activation ``identity``.
     augment
-        What is done to training batches, as ``parse_augment`` reads it; None: nothing in a study, where it would be one
-        more thing that differs from what is compared, and ``flip`` in a training alone.
+        What is done to training batches, as ``parse_augment`` reads it; "none" by default.
     weights
         "none"; a run, checkpoint or file of tensors to start from; or the name of pretrained weights of an ``smp/``
         network.
@@ -260,7 +260,7 @@ class TrainSettings(_Settings):
     batch_size: BatchSize = 16
     accumulate: Positive = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    lr: LearningRate = 1e-3
+    lr: LearningRate | None = None
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     decay_all: bool = False
@@ -272,7 +272,7 @@ class TrainSettings(_Settings):
     metric: str | None = None
     activation: Activations = {}
     mask_values: LabelValues = ()
-    augment: str | None = None
+    augment: str = "none"
     weights: Annotated[str, BeforeValidator(_read_place)] = "none"
     device: str = "auto"
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"

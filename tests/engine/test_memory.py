@@ -34,7 +34,7 @@ CPU = Machine("cpu", "fp32", True, 1)
 
 def plan(network: str = "masknet", batch_size: int = 16, machine: Machine = CPU) -> RunPlan:
     chosen = TrainSettings(
-        network=network, resolution=(32, 32), epochs=1, batch_size=batch_size or "max", metric="mask/iou"
+        lr=1e-3, network=network, resolution=(32, 32), epochs=1, batch_size=batch_size or "max", metric="mask/iou"
     )
     return RunPlan(chosen, "bce(mask)", 0, ("mask",), True, machine)
 
@@ -186,6 +186,7 @@ def test_memory_that_really_runs_out_ends_in_advice_that_works(scenes_store: Sto
 
         def plan(size):
             settings = TrainSettings(
+        lr=1e-3,
                 network="masknet", resolution=(32, 32), epochs=1, batch_size=size, metric="mask/iou")
             return RunPlan(settings, "bce(mask)", 0, ("mask",), True, machine)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from basrelief.config import TrainSettings
-from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm, update_average
+from basrelief.engine.optimize import RunningAverage, build_optimizer, clip_gradients, freeze, gradient_norm
 from basrelief.errors import UsageError
 from basrelief.losses.expression import parse_loss
 from basrelief.models import create_model
@@ -18,7 +19,7 @@ def network() -> nn.Module:
 
 
 def optimizer(model: nn.Module, loss: str = "bce(mask)", **settings: Any) -> torch.optim.Optimizer:
-    return build_optimizer(model, parse_loss(loss), TrainSettings(**settings))
+    return build_optimizer(model, parse_loss(loss), TrainSettings(**{"lr": 1e-3, **settings}))
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
@@ -38,21 +39,24 @@ def test_weights_that_a_loss_learns_are_trained_and_never_decayed() -> None:
 
 
 def test_the_average_follows_the_weights_and_the_statistics() -> None:
-    model, average = network(), network()
-    update_average(average, model, 0.9, 0)  # decay (1 + 0)/(10 + 0)
-    before = network()
-    before.load_state_dict(average.state_dict())
+    model = network()
+    average = RunningAverage(model, 0.9)
+    before = copy.deepcopy(average.network.state_dict())
     with torch.no_grad():
         for tensor in (*model.parameters(), model[1].running_mean):  # type: ignore[index]
             tensor.add_(1)
         model[1].num_batches_tracked += 3  # type: ignore[index]
-    update_average(average, model, 0.9, 10**6)
-    for name, value in average.state_dict().items():
+    average.update(10**6)
+    for name, value in average.network.state_dict().items():
         if value.is_floating_point():
-            expected = 0.9 * before.state_dict()[name] + 0.1 * model.state_dict()[name]
+            expected = 0.9 * before[name] + 0.1 * model.state_dict()[name]
             assert torch.allclose(value, expected, atol=1e-6), name
         else:
             assert torch.equal(value, model.state_dict()[name])
+    average.update(0)  # decay (1 + 0)/(10 + 0)
+    first = average.network.state_dict()["0.weight"]
+    assert torch.allclose(first, 0.1 * (before["0.weight"] + 0.1) + 0.9 * (before["0.weight"] + 1), atol=1e-6)
+    assert not any(p.requires_grad for p in average.network.parameters())
 
 
 def test_the_norm_and_its_clipping_are_torchs() -> None:

@@ -59,7 +59,13 @@ class Clock:
 
 def plan(epochs: int = 1000, machine: Machine = RULE, batch_size: int = 8, **chosen: object) -> RunPlan:
     settings = TrainSettings(
-        network="masknet", resolution=(32, 32), epochs=epochs, batch_size=batch_size, metric="mask/iou", **chosen
+        lr=1e-3,
+        network="masknet",
+        resolution=(32, 32),
+        epochs=epochs,
+        batch_size=batch_size,
+        metric="mask/iou",
+        **chosen,
     )
     return RunPlan(settings, "bce(mask)", 0, ("mask",), True, machine)
 

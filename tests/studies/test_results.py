@@ -30,7 +30,7 @@ def results(
         losses={name: f"{name}(mask)" for name in means},
         seeds=tuple(range(seeds)),
         data=DataSettings(location="made up"),
-        train=TrainSettings(network="masknet", resolution=(16, 16), epochs=5, metric=metric),
+        train=TrainSettings(network="masknet", resolution=(16, 16), epochs=5, lr=1e-3, metric=metric),
         heads=("mask",) if metric.startswith("mask") else ("depth",),
         background=False,
         machine=choose_machine("cpu", "fp32"),

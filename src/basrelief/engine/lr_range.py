@@ -254,7 +254,7 @@ def _at_weights(value: LossValue, weights: dict[str, Tensor]) -> float:
 
 def _batches(plan: RunPlan, loader: Loader, loss: Loss, model: nn.Module) -> Iterator[Batch]:
     """Yield augmented training batches without end, in the order of the run's epochs, each announced as they are."""
-    augment = parse_augment(plan.settings.augment or "none")
+    augment = parse_augment(plan.settings.augment)
     for epoch in range(2**31):
         model.train()
         freeze(model, plan.settings.freeze)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection
 from typing import Any
 
@@ -21,7 +22,7 @@ def build_optimizer(model: nn.Module, loss: Loss, settings: TrainSettings) -> to
     Weight decay leaves biases and the weights of normalisations alone, unless ``decay_all``: pulling them to 0 only
     changes what the next layer sees. Never does it pull the loss's own weights.
     """
-    assert not isinstance(settings.lr, str)  # "search" is a number once there is a plan of the run
+    assert isinstance(settings.lr, float)  # "search" and None are numbers once there is a plan of the run
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
     norms = {id(p) for module in model.modules() if _is_norm(module) for p in module.parameters(recurse=False)}
@@ -86,19 +87,35 @@ def frozen_parts(model: nn.Module, name: str) -> list[nn.Module]:
     return found
 
 
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move the running average of the weights one step: average = d*average + (1 - d)*weights.
+class RunningAverage:
+    """A running average of a network's weights: average = d*average + (1 - d)*weights.
 
     d rises from 0.1 to ``decay`` as (1 + step)/(10 + step), so that the first steps do not hang on to the initial
     weights. Statistics of normalisations are averaged alike; counters are copied.
+
+    Attributes
+    ----------
+    network
+        What has the average for its weights: a copy of ``model``, never trained.
     """
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    ours, theirs = average.state_dict(), model.state_dict()
-    names = [name for name, value in ours.items() if value.is_floating_point()]
-    torch._foreach_lerp_([ours[name] for name in names], [theirs[name] for name in names], share)
-    for name in ours.keys() - set(names):
-        ours[name].copy_(theirs[name])
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(model).requires_grad_(False)
+        self.decay = decay
+        # Found once: to name all tensors of a network takes longer than to average them.
+        ours, theirs = self.network.state_dict(), model.state_dict()
+        pairs = [(ours[name], theirs[name]) for name in ours]
+        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move the average towards the weights after step ``step`` (from 0)."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        ours, theirs = zip(*self._averaged, strict=True)
+        torch._foreach_lerp_(ours, theirs, share)
+        for mine, other in self._copied:
+            mine.copy_(other)
 
 
 def gradient_norm(model: nn.Module) -> Tensor:

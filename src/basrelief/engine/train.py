@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from basrelief.engine.evaluate import evaluate, forward, in_label_values
 from basrelief.engine.finish import finish_run, open_loaders, run_facts
 from basrelief.engine.machine import prepare_model
 from basrelief.engine.memory import explain_out_of_memory, is_out_of_memory
-from basrelief.engine.optimize import build_optimizer, clip_gradients, freeze, gradient_norm, update_average
+from basrelief.engine.optimize import RunningAverage, build_optimizer, clip_gradients, freeze, gradient_norm
 from basrelief.engine.records import RunningShares, RunningTerms
 from basrelief.engine.run_files import previous_run, write_history
 from basrelief.engine.run_plan import RunPlan, build_model
@@ -130,21 +129,22 @@ def _train_run(
     device = accelerator.device
     loss = loss.to(device)
     prepare_model(model.to(device), machine)
-    average = copy.deepcopy(model).requires_grad_(False) if settings.ema else None
+    average = RunningAverage(model, settings.ema) if settings.ema else None
     network, optimizer = accelerator.prepare(model, build_optimizer(model, loss, settings))
     bare = accelerator.unwrap_model(network)
 
     assert settings.metric is not None
-    assert not isinstance(settings.lr, str)
+    assert isinstance(settings.lr, float)
     spec = metric_spec(settings.metric, store.facts.classes)
     course = settings.course()
     stages = [number for number, stage in enumerate(course) for _ in range(stage.epochs)]  # of each epoch
     lengths = [-(-len(split.rows["train"]) // stage.batch_size) for stage in course]  # steps an epoch
     steps = sum(lengths[number] for number in stages)
-    augment, schedule = parse_augment(settings.augment or "none"), parse_schedule(settings.schedule or "constant")
+    augment, schedule = parse_augment(settings.augment), parse_schedule(settings.schedule or "constant")
     ids = store.index["id"].to_list()
     scaler = accelerator.scaler
-    state = TrainingState(bare, average, loss, optimizer.optimizer, scaler, RunningTerms(loss, scaler is not None))
+    terms = RunningTerms(loss, scaler is not None)
+    state = TrainingState(bare, average.network if average else None, loss, optimizer.optimizer, scaler, terms)
     restored = state.restore(folder) if before is not None else None
     header = document | run_facts(plan, store, split, bare, targets) | {"initial_weights": initial}
     first = processes.is_first()
@@ -219,7 +219,7 @@ def _train_run(
                     clip_gradients(bare, norm, settings.clip)
                 (optimizer if scaler else optimizer.optimizer).step()  # accelerate's own looks around at every step
                 if average is not None:
-                    update_average(average, bare, settings.ema, state.step)
+                    average.update(state.step)
                 state.step += 1
                 state.batch += 1
                 state.seconds = time.perf_counter() - started
@@ -235,7 +235,7 @@ def _train_run(
 
             processes.take_buffers_of_first(bare)
             if average is not None:  # of statistics that were each process's own
-                processes.take_buffers_of_first(average)
+                processes.take_buffers_of_first(average.network)
             chosen = main_metrics(targets, settings.metric)
             with accelerator.autocast():
                 found_scores = evaluate(state.judged, loaders["val"], settings.activation, metrics=chosen)[1]

@@ -41,6 +41,8 @@ class Network(nn.Module, ABC):
     target_parts: tuple[str, ...] = ()
     """Names of the submodules that hold, by target, what serves that target alone (decoder, head)."""
 
+    rate = 1e-3
+    """The learning rate of AdamW that it is trained with where none is given."""
     note = ""
     """What somebody who chose this network should know of what it gives; a sentence, or nothing."""
 

@@ -44,6 +44,7 @@ class Relief(Network):
     """
 
     stride = 32
+    rate = 2e-3
     encoder_parts = ("encoder",)
     target_parts = ("decoders",)
 

@@ -49,7 +49,8 @@ def search_rates(folder: Path, prepared: Prepared, watcher: StudyWatcher) -> Rat
     """
     plan = prepared.plan
     if plan.train.lr != SEARCH:
-        return Rates(float(plan.train.lr), {})
+        assert isinstance(plan.train.lr, float)
+        return Rates(plan.train.lr, {})
     entries = read_searches(folder)
     known = {(entry["name"], entry["fold"]) for entry in entries}
     waiting = [(name, fold) for fold in range(plan.folds) for name in plan.losses if (name, fold) not in known]

@@ -81,7 +81,7 @@ def _held_fixed(prepared: Prepared) -> list[tuple[str, str]]:
         ("Resolution", f"{height} x {width} px (height x width)"),
         ("Batch", f"up to {train.batch_size} images"),
         ("Optimizer", f"{train.optimizer}{momentum}, weight decay {train.weight_decay:g}"),
-        ("Augmentation", str(train.augment)),
+        ("Augmentation", train.augment),
         ("Seed", f"{prepared.plan.seeds[0]}; later tests have seeds drawn from it"),
         ("Arithmetic", f"{machine.precision} on {device_name(machine)}"),
     ]

@@ -76,8 +76,7 @@ class Prepared:
 
 def canonical(settings: Asked) -> Asked:
     """Return the settings with losses and augmentation in canonical form, so that equal requests are equal settings."""
-    augment = settings.train.augment and str(parse_augment(settings.train.augment))
-    train = settings.train.model_copy(update={"augment": augment})
+    train = settings.train.model_copy(update={"augment": str(parse_augment(settings.train.augment))})
     if isinstance(settings, RunSettings):
         loss = settings.loss and next(iter(named_losses([settings.loss]).values()))
         return settings.model_copy(update={"loss": loss, "train": train})

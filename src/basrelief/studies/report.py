@@ -207,7 +207,7 @@ def _held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list
             f"weight decay {train.weight_decay:g}{f', gradients clipped at {train.clip:g}' if train.clip else ''}",
         ),
         ("Weights judged", f"their running average, decay {train.ema:g}" if train.ema else "as they are"),
-        ("Augmentation", str(train.augment)),
+        ("Augmentation", train.augment),
         ("Checkpoint", f"{chosen}, for every loss alike"),
         ("Seeds", f"{', '.join(map(str, prepared.plan.seeds))}; {_initial_weights(results)}"),
         ("Arithmetic", f"{machine.precision} on {machine.device}, losses in float32"),
