@@ -118,7 +118,7 @@ def test_the_same_command_again_trains_nothing_and_another_is_refused(
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "s").rglob("best.safetensors")} == before
     code, _, said = run(capsys, *words, "--lr", "0.01")
     assert code == 1
-    assert "holds another study (train.lr: 0.001 there, 0.01 asked for)" in said
+    assert "holds another study (train.lr: not given there, 0.01 asked for)" in said
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     code, _, said = run(capsys, *words[:-1], tmp_path / "full")
@@ -361,7 +361,7 @@ def test_tables_are_listed(capsys: pytest.CaptureFixture[str], kind: str) -> Non
         (["--resolution", "4"], 2, "--resolution"),
         (["--epochs", "0"], 2, "--epochs 0"),
         (["--lr", "-1"], 2, "--lr"),
-        (["--optimizer", "adam"], 2, "--optimizer 'adam'"),
+        (["--optimizer", "adamx"], 2, "--optimizer 'adamx'"),
         (["--activation", "mask=relu"], 2, "Unknown activation 'relu'"),
         (["--activation", "mask"], 2, "--activation 'mask'"),
         (["--split", "70/30"], 2, "--split '70/30'"),
@@ -369,7 +369,7 @@ def test_tables_are_listed(capsys: pytest.CaptureFixture[str], kind: str) -> Non
         (["--mask-map", "0-1"], 2, "0-1"),
         (["--device", "gpu"], 2, "--device 'gpu'"),
         (["--format", "foldr"], 2, "Did you mean 'folder'?"),
-        (["--weights", "nowhere"], 1, "nowhere"),
+        (["--weights", "nowhere"], 2, "nowhere"),
         (["--group-file", "nowhere.csv"], 1, "nowhere.csv"),
         (["--no-such-option"], 2, "no-such-option"),
     ],

@@ -32,7 +32,7 @@ def split(scenes_store: Store) -> Split:
 def plan(
     loss: str = "bce(mask)", *, seed: int = 0, machine: tuple[str, str] = ("cpu", "fp32"), **given: Any
 ) -> RunPlan:
-    known = {"network": "masknet(dropout=0.1)", "resolution": (32, 32), "epochs": 1, "batch_size": 6}
+    known = {"network": "masknet(dropout=0.1)", "resolution": (32, 32), "epochs": 1, "batch_size": 6, "lr": 1e-3}
     settings = TrainSettings(**{**known, "metric": "mask/iou", **given})
     return RunPlan(settings, loss, seed, ("mask",), True, choose_machine(*machine))
 

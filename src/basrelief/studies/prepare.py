@@ -408,7 +408,8 @@ def _difference(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -
         if isinstance(a, dict) and isinstance(b, dict) and a != b:
             found.append(_difference(a, b, f"{name}."))
         elif a != b:
-            found.append(f"{prefix}{name}: {a} there, {b} asked for")
+            there, here = ("not given" if value is None else value for value in (a, b))
+            found.append(f"{prefix}{name}: {there} there, {here} asked for")
     return "; ".join(found[:3])
 
 
