@@ -40,6 +40,7 @@ from basrelief.seeding import stream_seed
 
 CHECK_EVERY = 20  # steps between looks at the numbers on a GPU, where each look waits for the device
 SHARES_PER_EPOCH = 4  # batches of an epoch whose gradients are taken apart by term, for the record
+SHARES_APART = 10  # steps between them, at least
 
 
 def train_run(
@@ -171,7 +172,7 @@ def _train_run(
                 if draw and first and state.step == 0:
                     trackers.graph(bare, loaders["train"].batch(split.rows["train"][:1]))
             length = lengths[open_stage]
-            shares_every = -(-length // SHARES_PER_EPOCH)
+            shares_every = max(-(-length // SHARES_PER_EPOCH), SHARES_APART)
             network.train()
             freeze(bare, settings.freeze)
             if state.batch == 0:
