@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ import torch
 from basrelief.augment import parse_augment
 from basrelief.config import LARGEST_BATCH, SEARCH, DataSettings, RunSettings, Stage, StudySettings, TrainSettings
 from basrelief.data import open_source
-from basrelief.data.pack import pack, source_key
 from basrelief.data.source import SPLITS, DataOptions, Source
 from basrelief.data.splits import Split, split_folds, split_store, spread_out
 from basrelief.data.store import FACTS, Store, open_store
@@ -30,10 +28,8 @@ from basrelief.engine.weights import start_from, weights_digest
 from basrelief.errors import DataError, OutputError, UsageError
 from basrelief.files import read_json, write_atomic, write_json
 from basrelief.studies.plan import StudyPlan, Trial, named_losses, plan_run, plan_study
+from basrelief.studies.stores import PLAN, SMALLER, STORE, changed, open_stages, pack_stages, packed_store
 
-PLAN = "plan.json"
-STORE = "data"
-SMALLER = "data-smaller"
 SPLITS_FILE = "splits.csv"
 Asked = TypeVar("Asked", StudySettings, RunSettings)
 
@@ -114,7 +110,7 @@ def reopen(folder: Path) -> Prepared:
     store = open_store(folder / place)
     if store.facts.fingerprint != fingerprint:
         raise DataError(f"The store {folder / place} is another than when {folder} was begun. Put it back as it was.")
-    return Prepared(plan, store, splits, _open_smaller(folder, plan.train, store))
+    return Prepared(plan, store, splits, open_stages(folder, plan.train, store))
 
 
 def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source, watcher: StudyWatcher) -> Prepared:
@@ -134,15 +130,15 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
         watcher.say(
             f"Files to know about: {len(source.faults)}, the first {source.faults[0]} (basrelief inspect lists all.)"
         )
-    store = _store(folder, source, plan, options, watcher)
+    store = packed_store(folder, source, plan, options, watcher.packing)
     if document is not None and store.facts.fingerprint != document["store"]["fingerprint"]:
-        raise _changed(folder, source)
+        raise changed(folder, source)
     splits = _divide(store, plan, options)
     for sentence in splits[0].notes:
         watcher.say(sentence)
     if store.facts.skipped:
         watcher.say(f"{len(store.facts.skipped)} broken samples are left out (--skip-broken).")
-    prepared = Prepared(plan, store, splits, _pack_smaller(folder, source, plan, options, store, watcher))
+    prepared = Prepared(plan, store, splits, pack_stages(folder, source, plan, options, store, watcher.packing))
     if document is None:
         _check_known(prepared)
         prepared = _measured(prepared, watcher)
@@ -216,94 +212,6 @@ def _previous(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
             "--out."
         )
     return None
-
-
-def _store(folder: Path, source: Source, plan: StudyPlan, options: DataOptions, watcher: StudyWatcher) -> Store:
-    """Open the store packed before, or pack; a store whose files have changed since is an error, not a surprise.
-
-    Data that is a packed store already is used where it lies, unless only some of it is wanted or another resolution.
-    """
-    resolution = plan.train.resolution
-    assert resolution is not None
-    place = folder / STORE
-    if _is_used_in_place(source, plan, options):
-        return open_store(Path(source.location))
-    if place.exists() and Path(source.location).exists() and place.samefile(source.location):
-        raise OutputError(f"{place} is the data itself, and would be packed over. Choose another --out.")
-    key = source_key(source, plan.entries, resolution, options)
-    before = None
-    if (place / FACTS).exists():
-        before = open_store(place)
-        if before.facts.source_key == key:
-            return before
-        if (folder / PLAN).exists():
-            raise _changed(folder, source)
-    elif place.exists():  # without its facts
-        shutil.rmtree(place)
-    return pack(
-        source,
-        plan.entries,
-        place,
-        resolution,
-        key=key,
-        depth_max=options.depth_max,
-        skip_broken=plan.data.skip_broken,
-        previous=before,
-        progress=watcher.packing,
-    )
-
-
-def _pack_smaller(
-    folder: Path, source: Source, plan: StudyPlan, options: DataOptions, store: Store, watcher: StudyWatcher
-) -> dict[tuple[int, int], Store]:
-    """Pack the same samples at the resolutions of the other stages."""
-    for resolution in {stage.resolution for stage in plan.train.stages} - {store.facts.resolution}:
-        place = _smaller_place(folder, resolution)
-        key = f"{store.facts.fingerprint} at {resolution[0]}x{resolution[1]}"
-        if (place / FACTS).exists() and open_store(place).facts.source_key == key:
-            continue
-        if not source.entries[0].planes:  # generated at the resolution asked for
-            source = open_source(source.location, dataclasses.replace(options, resolution=resolution))
-        pack(
-            source,
-            plan.entries,
-            place,
-            resolution,
-            key=key,
-            depth_max=store.facts.depth_max,  # so that depth means the same at every resolution
-            skip_broken=plan.data.skip_broken,
-            progress=watcher.packing,
-        )
-    return _open_smaller(folder, plan.train, store)
-
-
-def _open_smaller(folder: Path, train: TrainSettings, store: Store) -> dict[tuple[int, int], Store]:
-    others = {stage.resolution for stage in train.stages} - {store.facts.resolution}
-    found = {resolution: open_store(_smaller_place(folder, resolution)) for resolution in others}
-    for other in found.values():
-        if not other.index["id"].equals(store.index["id"]):
-            raise DataError(f"{other.path} holds other samples than {store.path}. Remove it, and it is packed again.")
-    return found
-
-
-def _smaller_place(folder: Path, resolution: tuple[int, int]) -> Path:
-    return folder / SMALLER / f"{resolution[0]}x{resolution[1]}"
-
-
-def _changed(folder: Path, source: Source) -> OutputError:
-    return OutputError(
-        f"The data at {source.location} has changed since {folder} was begun. Start anew with another --out, so that "
-        "all losses are compared on the same data."
-    )
-
-
-def _is_used_in_place(source: Source, plan: StudyPlan, options: DataOptions) -> bool:
-    return (
-        source.format == "store"
-        and source.resolution == plan.train.resolution
-        and len(plan.entries) == len(source.entries)
-        and options.depth_max is None
-    )
 
 
 def _check_known(prepared: Prepared) -> None:

@@ -21,8 +21,9 @@ from basrelief.metrics import metric_spec
 from basrelief.report.contents import Curve, LossRow, MetricFacts, Pictures, StudyContents, TermCurve
 from basrelief.studies.lr_search import describe_rates, read_searches
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import PLAN, Prepared
+from basrelief.studies.prepare import Prepared
 from basrelief.studies.results import StudyResults, loss_interval
+from basrelief.studies.stores import PLAN
 from basrelief.studies.verdict import is_rising
 
 
