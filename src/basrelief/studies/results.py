@@ -18,7 +18,7 @@ from basrelief.metrics import alignments_of
 from basrelief.statistics import Interval, mean_interval, paired_interval
 from basrelief.studies.plan import StudyPlan, Trial
 from basrelief.studies.prepare import Prepared
-from basrelief.studies.run import outcome_of
+from basrelief.studies.trials import outcome_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def collect(folder: Path, prepared: Prepared) -> StudyResults:
     frames: dict[tuple[str, int], list[pl.DataFrame]] = defaultdict(list)
     trials = plan.trials()
     for trial in trials:
-        place, cell = folder / "trials" / trial.folder, (trial.name, trial.seed)
+        place, cell = folder / trial.folder, (trial.name, trial.seed)
         outcome = outcome_of(place)
         if outcome is not None and "why" in outcome:
             failures[cell] = outcome["why"] if plan.folds == 1 else f"fold {trial.fold + 1}: {outcome['why']}"
