@@ -169,23 +169,24 @@ def error_of_mean(squares: MeanSquares, *, pooled: float = 1) -> tuple[Floats, F
 def half_and_p(mean: ArrayLike, squares: MeanSquares, level: float, *, pooled: float = 1) -> tuple[Floats, Floats]:
     """Return half the interval's width at ``level``, and the two-sided p-value against 0."""
     error, df = error_of_mean(squares, pooled=pooled)
-    return special.stdtrit(df, 0.5 + level / 2) * error, two_sided(np.asarray(mean), error, df)
+    half: Floats = special.stdtrit(df, 0.5 + level / 2) * error
+    return half, two_sided(np.asarray(mean), error, df)
 
 
 def two_sided(mean: Floats, error: Floats, df: Floats) -> Floats:
     """Return the two-sided p-value of ``mean`` against 0; without any error it is 1 at 0 and 0 elsewhere."""
     sure = error <= 0
     p_value = 2 * special.stdtr(df, -np.abs(mean) / np.where(sure, 1, error))
-    found: Floats = np.where(sure, np.where(mean == 0, 1.0, 0.0), p_value)
-    return found
+    return np.asarray(np.where(sure, np.where(mean == 0, 1.0, 0.0), p_value))
 
 
 def difference(a: ArrayLike, b: ArrayLike) -> Floats:
     """Return ``a - b`` as float64, after a check that both are (seeds, images) alike."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape:
-        raise ValueError(f"a has the shape {a.shape} and b {b.shape}; both must be (seeds, images) alike.")
-    return a - b
+    one: Floats = np.asarray(a, dtype=np.float64)
+    two: Floats = np.asarray(b, dtype=np.float64)
+    if one.shape != two.shape:
+        raise ValueError(f"a has the shape {one.shape} and b {two.shape}; both must be (seeds, images) alike.")
+    return one - two
 
 
 def checked(scores: ArrayLike) -> Floats:

@@ -10,8 +10,11 @@ spent evenly on the looks before the last, half on the last, when all planned se
   Annals of Statistics 9, 1981).
 * A **pair** is decided on the smallest p/w of the looks at which both ran, adjusted by Holm over all pairs.
 
-At early looks, with few seeds each, the variance is pooled over the pairs that still run; the last look uses each
-pair's own, as every verdict does.
+Three to five seeds say little about a pair's own variance, and nothing about the far tails that such small limits ask
+for. So at early looks, p comes from the variance pooled over the pairs that still run. A loss whose runs spread far
+more than the others' must not be taken for a steady one: for dropping, p is at least a fiftieth of the pair's own
+p-value (``paired_interval``'s), for deciding a pair at least that itself. The last look uses each pair's own. How often
+this errs, with equal and unequal spreads, is simulated by benchmarks/verdict.py and given in docs/verdict.md.
 """
 
 from __future__ import annotations
@@ -31,13 +34,16 @@ from basrelief.statistics.intervals import (
     Interval,
     MeanSquares,
     by_group,
+    error_of_mean,
     half_and_p,
     mean_squares,
     paired_interval,
+    two_sided,
 )
 
 FIRST_LOOK = 3  # seeds; two say nothing about their own variance
 EARLY_SHARE = 0.5  # of the error rate, spent before the last look
+BORNE_OUT = 50  # by how much the pooled variance may lower a pair's own p-value
 
 Margin = float | Callable[[str, str], float]
 
@@ -212,14 +218,12 @@ def run_looks(
         looked = seeds
         runs = live[first] & live[second] & np.isfinite(looks[seeds].mean)
         mean, squares = looks[seeds].mean[runs], MeanSquares(*(part[runs] for part in looks[seeds].squares))
-        if seeds == planned:
-            _, p = half_and_p(mean, squares, level)
-        else:
-            half, p = _pooled(mean, squares, level)
-        p_values[runs] = np.minimum(p_values[runs], p / weight)
+        half, p = half_and_p(mean, squares, level)
+        pooled = p if seeds == planned else _pooled_p(mean, squares)
+        p_values[runs] = np.minimum(p_values[runs], np.maximum(pooled, p) / weight)
         if seeds == planned:
             break
-        adjusted = p * (losses - 1) / weight
+        adjusted = np.maximum(pooled, p / BORNE_OUT) * (losses - 1) / weight
         apart = (adjusted < 1 - level) & (np.abs(mean) + half > margins[runs])
         first_wins = (mean > 0) == higher_is_better
         loser, rival = np.where(first_wins, second[runs], first[runs]), np.where(first_wins, first[runs], second[runs])
@@ -238,8 +242,8 @@ def look_at(d: Floats) -> Look:
     return Look(mean, MeanSquares(*(np.broadcast_to(part, mean.shape) for part in squares)))
 
 
-def _pooled(mean: Floats, squares: MeanSquares, level: float) -> tuple[Floats, Floats]:
-    """Return half widths and p-values with mean squares averaged over the pairs.
+def _pooled_p(mean: Floats, squares: MeanSquares) -> Floats:
+    """Return p-values with mean squares averaged over the pairs.
 
     Among L losses the mean over pairs is twice the mean square of loss and seed together, with L − 1 times the degrees
     of freedom of a pair.
@@ -247,8 +251,8 @@ def _pooled(mean: Floats, squares: MeanSquares, level: float) -> tuple[Floats, F
     pairs = len(mean)
     losses = (1 + math.sqrt(1 + 8 * pairs)) / 2
     seed, unit, rest = (np.full(pairs, part.mean() if pairs else 0.0) for part in squares[:3])
-    own = MeanSquares(seed, unit, rest, squares.seeds, squares.units)
-    return half_and_p(mean, own, level, pooled=losses - 1)
+    error, df = error_of_mean(MeanSquares(seed, unit, rest, squares.seeds, squares.units), pooled=losses - 1)
+    return two_sided(mean, error, df)
 
 
 def _run(
