@@ -200,21 +200,25 @@ def checked(scores: ArrayLike) -> Floats:
 
 
 def by_group(d: Floats, groups: ArrayLike | None) -> Floats:
-    """Return (seeds, groups) values whose mean is that of ``d``, and whose spread is that of the groups' sums."""
+    """Return (…, seeds, groups) values whose mean is that of ``d``, and whose spread is that of the groups' sums."""
     if groups is None:
         return d
-    sums, counts = group_sums(d - d.mean(), groups)
-    values: Floats = d.mean() + sums * (len(counts) / d.shape[1])
+    center = d.mean(axis=(-2, -1), keepdims=True)
+    sums, counts = group_sums(d - center, groups)
+    values: Floats = center + sums * (len(counts) / d.shape[-1])
     return values
 
 
 def group_sums(d: Floats, groups: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the sums of d (seeds, images) over each group (seeds, groups), and the images of each, by sorted label."""
+    """Return the sums of d (…, images) over each group (…, groups), and the images of each, by sorted label."""
     labels = np.asarray(groups)
-    if labels.shape != d.shape[1:]:
+    if labels.shape != d.shape[-1:]:
         raise ValueError(
-            f"groups has the shape {labels.shape}; it must have one label for each of {d.shape[1]} images."
+            f"groups has the shape {labels.shape}; it must have one label for each of {d.shape[-1]} images."
         )
     names, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    sums: Floats = np.stack([np.bincount(index, row, minlength=len(names)) for row in d]).astype(np.float64)
-    return sums, counts.astype(np.float64)
+    rows = d.reshape(-1, d.shape[-1])
+    sums = np.empty((len(rows), len(names)))
+    for row, out in zip(rows, sums, strict=True):
+        out[:] = np.bincount(index, row, minlength=len(names))
+    return sums.reshape(*d.shape[:-1], len(names)), counts.astype(np.float64)
