@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,9 +12,11 @@ import pytest
 from basrelief.config import DataSettings, TrainSettings
 from basrelief.engine.baseline import MEAN_BASELINE
 from basrelief.engine.machine import choose_machine
+from basrelief.studies.cautions import is_rising
 from basrelief.studies.plan import StudyPlan
 from basrelief.studies.results import StudyResults, compare, score_matrix
-from basrelief.studies.verdict import is_rising, verdict
+from basrelief.studies.scores import ScoreTable
+from basrelief.studies.verdict import verdict
 
 
 def results(
@@ -24,7 +29,11 @@ def results(
     missing: tuple[str, int] | None = None,
     curves: dict[str, list[float]] | None = None,
     second: tuple[str, dict[str, float]] | None = None,
+    val: dict[str, float] | None = None,
+    change: Callable[[str, int, np.ndarray], np.ndarray] = lambda name, seed, scores: scores,
+    **more: Any,
 ) -> StudyResults:
+    """Return made-up results; ``change`` may alter a training's test scores, ``more`` goes to ``StudyResults``."""
     rng = np.random.default_rng(0)
     plan = StudyPlan(
         losses={name: f"{name}(mask)" for name in means},
@@ -39,36 +48,36 @@ def results(
         entries=(),
         said=(),
     )
-    frames, runs, failures = [], {}, {}
+    runs, failures, ended, tables = {}, {}, {}, {}
     difficulty = rng.normal(0, 0.1, images)
     for name, mean in means.items():
         for seed in range(seeds):
+            ended[name, seed, 0] = "failed" if (name, seed) == missing else "finished"
             if (name, seed) == missing:
                 failures[name, seed] = "diverged"
                 continue
-            columns = {metric: mean + difficulty + noise * rng.normal(size=images) + noise * rng.normal()}
+            scores = mean + difficulty + noise * rng.normal(size=images) + noise * rng.normal()
+            columns = {metric: change(name, seed, scores)}
             if second:
                 columns[second[0]] = second[1][name] + difficulty + noise * rng.normal(size=images)
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "loss": name,
-                        "seed": seed,
-                        "split": "test",
-                        "id": [str(i) for i in range(images)],
-                        "group": range(images),
-                        "row": range(images),
-                        **columns,
-                    }
-                )
-            )
+            rows = np.arange(images)
+            frames = [pl.DataFrame({"split": "test", "row": rows, **columns})]
+            if val:
+                frames.append(pl.DataFrame({"split": "val", "row": rows + images, metric: val[name] + difficulty}))
+            tables[name, seed] = pl.concat(frames, how="diagonal")
             runs[name, seed] = {
                 "classes": ["figure"],
                 "depth_unit": "m",
                 "curve": (curves or {}).get(name, [0.1, 0.5, 0.5, 0.5, 0.5]),
             }
+    finished = {name: [seed for seed in plan.seeds if (name, seed) in runs] for name in means}
+    ids = pl.Series([f"image-{row}" for row in range(2 * images)])
+    table = ScoreTable(metric, finished, more.pop("groups", np.arange(2 * images)), ids)
+    for (name, seed), frame in tables.items():
+        table.add(name, seed, [frame])
     baselines = {MEAN_BASELINE: {metric: 0.0 if metric.startswith("mask") else 99.0}}
-    return StudyResults(plan, tuple(plan.trials()), runs, failures, pl.concat(frames), baselines)
+    made = {"ended": ended, **more}
+    return StudyResults(plan, tuple(plan.trials()), runs, failures, table, baselines, **made)
 
 
 def test_a_clear_winner_is_named_with_its_interval() -> None:
@@ -135,9 +144,10 @@ def test_a_pair_uses_the_seeds_both_finished_and_failures_are_counted() -> None:
 
 
 def test_images_without_a_score_are_left_out_for_both() -> None:
-    made = results({"bce": 0.8, "dice": 0.7})
-    hole = pl.when((pl.col("loss") == "bce") & (pl.col("row") == 3)).then(None).otherwise(pl.col("mask/iou"))
-    made = StudyResults(**{**made.__dict__, "scores": made.scores.with_columns(hole.alias("mask/iou"))})
+    def hole(name: str, seed: int, scores: np.ndarray) -> np.ndarray:
+        return np.where((name == "bce") & (np.arange(len(scores)) == 3), np.nan, scores)
+
+    made = results({"bce": 0.8, "dice": 0.7}, change=hole)
     interval = compare(made, "bce", "dice", "mask/iou")
     assert interval is not None
     assert interval.units == 39
