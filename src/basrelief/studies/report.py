@@ -34,7 +34,7 @@ def study_contents(
     plan, facts = prepared.plan, prepared.store.facts
     document = read_json(folder / PLAN)
     finished = [trial for trial in results.trials if (trial.name, trial.seed) in results.runs]
-    metrics = [name for name in results.scores.columns if "/" in name]
+    metrics = list(results.scores.metrics)
     curves = [curve for trial in finished for curve in _curves(folder, trial)]
     scored = dict.fromkeys(name for run in results.runs.values() for name in run["metrics"])
     pooled = [name for name in scored if name not in metrics]
@@ -180,9 +180,7 @@ def _with_unknown(sample: Sample) -> np.ndarray | None:
 
 
 def _val_scores(results: StudyResults, loss: str, seed: int, rows: np.ndarray) -> list[float | None]:
-    part = results.scores.filter((pl.col("loss") == loss) & (pl.col("seed") == seed) & (pl.col("split") == "val"))
-    by_row = dict(zip(part["row"].to_list(), part[str(results.plan.train.metric)].to_list(), strict=True))
-    return [by_row.get(int(row)) for row in rows]
+    return results.scores.of_rows(loss, results.seeds_of(loss).index(seed), "val", rows)
 
 
 def _held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list[tuple[str, str]]:
