@@ -107,8 +107,8 @@ class StudyClock:
         pace, did = ("slower", "dropped") if seeds < before else ("faster", "added")
         number = "1 seed is" if abs(seeds - before) == 1 else f"{abs(seeds - before)} seeds are"
         said = (
-            f"Time: {pace} than planned, so {number} {did} to keep to {notes['minutes']:g} minutes: {seeds} in place of "
-            f"{before}. Scores had no say in it."
+            f"Time: {pace} than planned, so {number} {did} to keep to {notes['minutes']:g} minutes: {seeds} in place "
+            f"of {before}. Scores had no say in it."
         )
         first = plan.seeds[0]
         changed = dataclasses.replace(plan, seeds=tuple(range(first, first + seeds)), said=(*plan.said, said))

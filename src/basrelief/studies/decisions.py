@@ -103,8 +103,8 @@ def race_inputs(
 ) -> tuple[dict[str, NDArray[np.float64]], dict[tuple[str, str], float], NDArray[np.int64] | None]:
     """Return what a race looks at: each loss's scores (seeds, images), the margin of each pair, the images' groups.
 
-    A failed training is a row of NaN. The margins are those of the first look, so that no later look sees an earlier one
-    otherwise than it was.
+    A failed training is a row of NaN. The margins are those of the first look, so that a look is
+    the same when it is looked at again.
     """
     seeds = results.plan.seeds
     scores: dict[str, NDArray[np.float64]] = {}

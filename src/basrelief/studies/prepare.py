@@ -338,6 +338,7 @@ def _plan_from(document: dict[str, Any], data: DataSettings, source: Source | No
         factor=stored.get("factor", "loss"),
         changes=stored.get("changes", {}),
         race=stored.get("race", False),
+        extended=tuple(row["seeds_before"] for row in document.get("extended", ())),
     )
 
 

@@ -21,6 +21,7 @@ from basrelief.studies.extend import extend_plan, is_study
 from basrelief.studies.lr_search import Rates, search_rates
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare, reopen
+from basrelief.studies.race import block_length, look, running
 from basrelief.studies.trials import mark_failed
 
 
@@ -85,15 +86,19 @@ def _run(
 ) -> Prepared:
     """Train block after block of seeds, and return the study with the seeds that it came to have."""
     rates = search_rates(folder, prepared, watcher)
-    done = 0
+    done, standing = 0, None
     while True:
         plan, seeds = clock.another_block(prepared.plan, done, execution, watcher)
         prepared = dataclasses.replace(prepared, plan=plan)
-        if not seeds:
+        if not seeds or (standing and standing["over"]):
             return prepared
-        trials = [trial for trial in _ready(folder, prepared, rates) if trial.seed in seeds]
+        seeds = seeds[: block_length(plan, done)]
+        names = running(plan, standing, done)
+        trials = [trial for trial in _ready(folder, prepared, rates) if trial.seed in seeds and trial.name in names]
         run_trials(folder, prepared, trials, execution, watch, watcher)
         done += len(seeds)
+        if plan.race:
+            standing = look(folder, prepared, watcher)
 
 
 def _ready(folder: Path, prepared: Prepared, rates: Rates) -> list[Trial]:
