@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from basrelief.report.contents import StudyContents
+from basrelief.report.forest import format_pairs
 from basrelief.report.tables import (
     NOTHING,
     Score,
@@ -12,7 +13,6 @@ from basrelief.report.tables import (
     describe_outcome,
     format_losses,
     format_more,
-    format_pairs,
     order_losses,
     order_metrics,
     primary_facts,
@@ -96,7 +96,7 @@ def _pairs(contents: StudyContents) -> str:
     if forest is None:
         return ""
     body = []
-    for pair in forest.pairs:
+    for pair in (*forest.pairs, *forest.others):
         words = f"{_code(getattr(pair, pair.kind))} better" if pair.kind in ("a", "b") else pair.words
         body.append([_code(pair.a), _code(pair.b), pair.score.mean, pair.score.interval or NOTHING, words])
     return _table(["a", "b", "a − b", "interval", "decision"], body)

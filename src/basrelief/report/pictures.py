@@ -1,4 +1,4 @@
-"""The wall of pictures: the same images under every loss, as data URIs and outlines."""
+"""The wall of pictures: the same images under every loss, with the maps of their errors, as data URIs and outlines."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ from basrelief.functional.colours import (
     label_classes,
 )
 from basrelief.report.contents import Pictures
+from basrelief.report.mistakes import (
+    INFERNO,
+    MISTAKES,
+    error_limit,
+    error_palette,
+    mark_mistakes,
+    mistake_palette,
+    shade_errors,
+)
 from basrelief.report.tables import decimals_for, finite, format_number
 
 # All pictures of the wall together; beyond it they are thinned, so that the page stays easy to send.
@@ -29,11 +38,16 @@ PIXEL_BUDGET = 8_000_000
 
 @dataclass(frozen=True)
 class Shown:
-    """One cell: the mask's and the depth's picture as data URIs, as far as there are any, and a score."""
+    """One cell: the mask's and the depth's picture as data URIs, as far as there are any, and a score.
+
+    A prediction has the maps of its errors beside them, as far as the truth is known at all.
+    """
 
     mask: str | None
     depth: str | None
     score: str = ""
+    mask_error: str | None = None
+    depth_error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,9 @@ class Wall:
     gradient: str
     has_background: bool
     has_unknown: bool
+    mistakes: Sequence[tuple[str, str]]
+    error_scale: tuple[str, str, str] | None
+    error_gradient: str
 
 
 def build_wall(pictures: Pictures, losses: Sequence[tuple[int, str]]) -> Wall:
@@ -85,7 +102,7 @@ def build_wall(pictures: Pictures, losses: Sequence[tuple[int, str]]) -> Wall:
         if truth is not None or any(target in planes for planes in predicted)
     ]
     count, height, width = pictures.image.shape[:3]
-    each = 1 + (pictures.background is not None) + len(targets) * (1 + len(columns))
+    each = 1 + (pictures.background is not None) + len(targets) * (1 + 2 * len(columns))
     step = max(1, math.ceil(math.sqrt(count * each * height * width / PIXEL_BUDGET)))
 
     def thin(planes: np.ndarray | None) -> np.ndarray | None:
@@ -95,17 +112,31 @@ def build_wall(pictures: Pictures, losses: Sequence[tuple[int, str]]) -> Wall:
     masks = [thin(planes.get("mask")) for planes in predicted]
     depths = [thin(planes.get("depth")) for planes in predicted]
     low, high = depth_range([depth] if depth is not None else [one for one in depths if one is not None])
+    limit = error_limit(depth, depths) if depth is not None else 1.0
     classes = _count_classes(mask, masks)
     colours = class_colours(pictures.classes, classes)
     scores = [[finite(score) for score in pictures.scores.get(name, ())] for _, name in columns]
     scores = [(own + [None] * count)[:count] for own in scores]
     decimals = min(decimals_for(score for own in scores for score in own), 3)
 
-    def show(n: int, mask: np.ndarray | None, depth: np.ndarray | None, score: str = "", *, truth: bool) -> Shown:
+    def show_truth(n: int) -> Shown:
         return Shown(
-            mask=None if mask is None else _encode_mask(mask[n], colours, truth=truth),
+            mask=None if mask is None else encode(colour_mask(mask[n], colours, truth=True)),
             depth=None if depth is None else _encode_depth(depth[n], low, high),
+        )
+
+    def show(n: int, own_mask: np.ndarray | None, own_depth: np.ndarray | None, score: str) -> Shown:
+        marks = shades = None
+        if own_mask is not None and mask is not None:
+            marks = encode(mark_mistakes(own_mask[n], mask[n]), palette=mistake_palette())
+        if own_depth is not None and depth is not None:
+            shades = encode(shade_errors(own_depth[n], depth[n], limit), palette=error_palette())
+        return Shown(
+            mask=None if own_mask is None else encode(colour_mask(own_mask[n], colours, truth=False)),
+            depth=None if own_depth is None else _encode_depth(own_depth[n], low, high),
             score=score,
+            mask_error=marks,
+            depth_error=shades,
         )
 
     rows = []
@@ -117,9 +148,9 @@ def build_wall(pictures: Pictures, losses: Sequence[tuple[int, str]]) -> Wall:
                 background=None
                 if pictures.background is None
                 else _encode_photo(pictures.background[n, ::step, ::step]),
-                truth=show(n, mask, depth, truth=True),
+                truth=show_truth(n),
                 predictions=[
-                    show(n, own_mask, own_depth, format_number(own[n], decimals), truth=False)
+                    show(n, own_mask, own_depth, format_number(own[n], decimals))
                     for own_mask, own_depth, own in zip(masks, depths, scores, strict=True)
                 ],
                 scores=[own[n] for own in scores],
@@ -145,6 +176,13 @@ def build_wall(pictures: Pictures, losses: Sequence[tuple[int, str]]) -> Wall:
         gradient=", ".join(f"#{colour}" for colour in VIRIDIS),
         has_background=pictures.background is not None,
         has_unknown=bool((mask is not None and (mask == 255).any()) or (depth is not None and np.isnan(depth).any())),
+        mistakes=[(name, f"#{colour}") for name, colour in MISTAKES[: 5 if classes > 1 else 4]]
+        if mask is not None and any(one is not None for one in masks)
+        else [],
+        error_scale=_scale_labels(0.0, limit, max(decimals_for([limit]) - 1, 0))
+        if depth is not None and any(one is not None for one in depths)
+        else None,
+        error_gradient=", ".join(f"#{colour}" for colour in INFERNO),
     )
 
 
@@ -172,10 +210,6 @@ def _scale_labels(low: float, high: float, decimals: int) -> tuple[str, str, str
 
 def _count_classes(mask: np.ndarray | None, predictions: Sequence[np.ndarray | None]) -> int:
     return max((plane.shape[1] for plane in (mask, *predictions) if plane is not None), default=0)
-
-
-def _encode_mask(planes: np.ndarray, colours: np.ndarray, *, truth: bool) -> str:
-    return encode(colour_mask(planes, colours, truth=truth))
 
 
 def _encode_depth(depth: np.ndarray, low: float, high: float) -> str:
