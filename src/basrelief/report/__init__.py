@@ -15,7 +15,7 @@ from basrelief.report.contents import (
 from basrelief.report.lr_page import LrContents, render_lr_range
 from basrelief.report.markdown import render_markdown
 from basrelief.report.page import render_study
-from basrelief.report.pdf import print_pdf
+from basrelief.report.pdf import find_browser, print_pdf
 from basrelief.report.sheet import render_sheet
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Spread",
     "StudyContents",
     "TermCurve",
+    "find_browser",
     "print_pdf",
     "render_badge",
     "render_lr_range",

@@ -138,11 +138,11 @@ def format_race(contents: StudyContents) -> dict[str, Any] | None:
     said = [str(race[name]) for name in ("summary", "reason") if isinstance(race.get(name), str)]
     planned, spent = finite_number(race.get("planned_steps")), finite_number(race.get("steps"))
     if planned and spent is not None:
-        said.append(f"{spent:,.0f} of {planned:,.0f} planned steps were made: {1 - spent / planned:.0%} were saved.")
+        said.append(f"{spent:,.0f} of {planned:,.0f} planned steps were made: {100 * (1 - spent / planned):.0f} % were saved.")
     seconds = finite_number(race.get("saved_seconds"))
     if seconds:
         said.append(f"That saved about {format_seconds(seconds)}.")
-    return {"rows": rows, "said": said}
+    return {"rows": rows, "said": said, "reasons": any(row["why"] for row in rows)}
 
 
 def _when(one: Mapping[str, Any]) -> str:
