@@ -7,6 +7,7 @@ from typing import Any
 
 from basrelief.report.contents import StudyContents
 from basrelief.report.forest import ends_of, say_hanging, say_interval
+from basrelief.report.strata import name_stratum
 from basrelief.report.tables import (
     decimals_for,
     finite,
@@ -63,8 +64,12 @@ def _count(contents: StudyContents) -> str:
     parts = []
     if seeds and seeds[-1]:
         span = f"{seeds[0]}" if seeds[0] == seeds[-1] else f"{seeds[0]} to {seeds[-1]}"
-        parts.append(f"{span} seed{'' if seeds == [1] else 's'} of each of the {len(contents.losses)}"
-                     f" {factor_words(contents.verdict)}" if len(contents.losses) > 1 else f"{span} seed{'' if seeds == [1] else 's'}")
+        parts.append(
+            f"{span} seed{'' if seeds == [1] else 's'} of each of the {len(contents.losses)}"
+            f" {factor_words(contents.verdict)}"
+            if len(contents.losses) > 1
+            else f"{span} seed{'' if seeds == [1] else 's'}"
+        )
     if images:
         parts.append(f"{max(images):,} test images")
     return ", ".join(parts)
@@ -103,7 +108,7 @@ def _strata(contents: StudyContents) -> str:
     told = [stratum for stratum in contents.verdict.get("strata") or () if stratum.get("holds") is not None]
     if not told:
         return ""
-    broken = [f"{stratum['name']} ({stratum['kind']})" for stratum in told if not stratum["holds"]]
+    broken = [name_stratum(stratum) for stratum in told if not stratum["holds"]]
     if not broken:
         return f"the order that was told apart holds in all {len(told)}"
     return f"the order changes in {len(broken)} of {len(told)}: {_some(broken)}"
@@ -126,19 +131,25 @@ def _some(names: list[str]) -> str:
 
 
 def format_race(contents: StudyContents) -> dict[str, Any] | None:
-    """Return what the race dropped and saved: ``rows`` of those that left early, ``said`` in sentences; None without."""
+    """Return what the race saved: ``rows`` of those that left early, ``said`` in sentences; None without a race."""
     race = contents.verdict.get("race")
     if not isinstance(race, Mapping):
         return None
     rows = [
-        {"name": str(one.get("name") or one.get("loss") or ""), "when": _when(one), "why": str(one.get("why") or one.get("reason") or "")}
+        {
+            "name": str(one.get("name") or one.get("loss") or ""),
+            "when": _when(one),
+            "why": str(one.get("why") or one.get("reason") or ""),
+        }
         for one in race.get("dropped") or ()
         if isinstance(one, Mapping)
     ]
     said = [str(race[name]) for name in ("summary", "reason") if isinstance(race.get(name), str)]
     planned, spent = finite_number(race.get("planned_steps")), finite_number(race.get("steps"))
     if planned and spent is not None:
-        said.append(f"{spent:,.0f} of {planned:,.0f} planned steps were made: {100 * (1 - spent / planned):.0f} % were saved.")
+        said.append(
+            f"{spent:,.0f} of {planned:,.0f} planned steps were made: {100 * (1 - spent / planned):.0f} % were saved."
+        )
     seconds = finite_number(race.get("saved_seconds"))
     if seconds:
         said.append(f"That saved about {format_seconds(seconds)}.")

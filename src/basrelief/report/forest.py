@@ -186,9 +186,7 @@ def _format_pair(
         b=b,
         a_index=index.get(a, 0),
         b_index=index.get(b, 0),
-        score=Score(
-            format_number(difference, decimals, signed=True), say_interval(low, high, decimals, signed=True)
-        ),
+        score=Score(format_number(difference, decimals, signed=True), say_interval(low, high, decimals, signed=True)),
         bootstrap=say_interval(thin_low, thin_high, decimals, signed=True),
         seeds=seeds_text.strip(),
         kind=kind,

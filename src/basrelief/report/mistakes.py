@@ -52,7 +52,9 @@ def mark_mistakes(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def mistake_palette() -> np.ndarray:
     """Return uint8 (7, 3): the colours of ``MISTAKES``, then the two greys of the hatching."""
-    return np.array([*(list(bytes.fromhex(colour)) for _, colour in MISTAKES), *([grey] * 3 for grey in HATCH)], np.uint8)
+    return np.array(
+        [*(list(bytes.fromhex(colour)) for _, colour in MISTAKES), *([grey] * 3 for grey in HATCH)], np.uint8
+    )
 
 
 def error_limit(truth: np.ndarray, predictions: Sequence[np.ndarray | None]) -> float:

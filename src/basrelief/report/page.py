@@ -70,7 +70,7 @@ def render_study(contents: StudyContents) -> str:
     kind, badge = describe_outcome(contents)
     primary = primary_facts(contents)
     terms = format_terms(contents)  # of single terms the training loss says all
-    shown = {
+    shown: dict[str, Any] = {
         "forest": format_pairs(contents),
         "spreads": spreads,
         "ahead": say_ahead(contents),
@@ -149,7 +149,11 @@ def template_of(name: str) -> Template:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
-        loader=FunctionLoader(read_part), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(read_part),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["shorten"] = shorten
     environment.filters["rate"] = format_rate

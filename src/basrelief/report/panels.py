@@ -1,4 +1,4 @@
-"""Small plots as SVG: lines, areas and points with a few ticks, for small multiples that need no script and print well."""
+"""Small plots as SVG: lines, areas and points with a few ticks, for small multiples that need no script."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Axis:
 
     def share(self, value: float) -> float:
         """Return where a value stands, 0 at the low end and 1 at the high one, kept within both."""
-        low, high, at = (math.log10(one) for one in (self.low, self.high, value)) if self.log else (
-            self.low, self.high, value
+        low, high, at = (
+            (math.log10(one) for one in (self.low, self.high, value)) if self.log else (self.low, self.high, value)
         )
         return min(max((at - low) / (high - low), 0.0), 1.0) if high > low else 0.5
 
@@ -83,7 +83,12 @@ def log_axis(low: float, high: float) -> Axis:
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     every = max(1, math.ceil((last - first + 1) / 4))
     powers = range(last - (last - first) // every * every, last + 1, every)
-    return Axis(low, high, log=True, ticks=[(10.0**power, f"1e{power}" if abs(power) > 2 else f"{10.0**power:g}") for power in powers])
+    return Axis(
+        low,
+        high,
+        log=True,
+        ticks=[(10.0**power, f"1e{power}" if abs(power) > 2 else f"{10.0**power:g}") for power in powers],
+    )
 
 
 def points(pairs: Sequence[tuple[float, float]]) -> str:

@@ -60,7 +60,7 @@ def find_browser() -> Path:
     if found is None:
         raise OutputError(
             "--to pdf needs a browser to print the page, and none was found (looked for chromium, google-chrome and "
-            "microsoft-edge). Install one, such as the package chromium; or use --to html and print it from any browser."
+            "microsoft-edge). Install one, such as the package chromium, or print what --to html writes."
         )
     return Path(found)
 

@@ -102,7 +102,9 @@ def _draw_grid(search: RateSearch, x: Axis, y: Axis, *, higher: bool) -> Panel:
     ]
     return Panel(
         says="score on the validation images of "
-        + ", ".join(f"{format_rate(rate)}: {'failed' if score is None else f'{score:.3g}'}" for rate, score in search.grid),
+        + ", ".join(
+            f"{format_rate(rate)}: {'failed' if score is None else f'{score:.3g}'}" for rate, score in search.grid
+        ),
         dots=dots,
         marks=_mark(search, x),
         x_ticks=[(x_place(x, value), text) for value, text in x.ticks],

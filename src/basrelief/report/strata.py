@@ -58,7 +58,7 @@ def format_strata(contents: StudyContents) -> list[StratumLine]:
         apart = isinstance(groups, int) and groups != images
         lines.append(
             StratumLine(
-                name=_name(stratum),
+                name=name_stratum(stratum),
                 meaning=str(stratum.get("meaning", "")),
                 images=f"{images:,}" + (f" ({groups} group{'' if groups == 1 else 's'})" if apart else ""),
                 scores=scores,
@@ -70,7 +70,8 @@ def format_strata(contents: StudyContents) -> list[StratumLine]:
     return lines
 
 
-def _name(stratum: Mapping[str, Any]) -> str:
+def name_stratum(stratum: Mapping[str, Any]) -> str:
+    """Return "no figure", "small figure", "near depth"."""
     kind, name = str(stratum.get("kind", "")), str(stratum.get("name", ""))
     return f"no {kind}" if name == "empty" else f"{name} {kind}"
 

@@ -47,6 +47,7 @@ def study_contents(
     scored = dict.fromkeys(name for run in results.runs.values() for name in run["metrics"])
     pooled = [name for name in scored if name not in metrics]
     divided = [note for split in prepared.splits for note in split.notes]
+    verdict = {"factor": plan.factor, **verdict}
     return StudyContents(
         title=f"Which {factor_word(verdict)} for {facts.location.rstrip('/').rsplit('/', 1)[-1]}?",
         verdict=verdict,
@@ -63,7 +64,7 @@ def study_contents(
         warnings=verdict["warnings"],
         notes=list(dict.fromkeys([*facts.notes, *plan.said, *divided])),
         held_fixed=held_fixed(folder, prepared, results),
-        data=data_facts(prepared),
+        data=data_facts(prepared, results),
         cost=cost_facts(results),
         environment=environment_facts(document, plan.machine),
         repeat=repeat_command(document),
@@ -107,7 +108,7 @@ def _row(results: StudyResults, name: str, metrics: list[str], pooled: list[str]
         scores[metric] = (float(np.mean(values)) if values else None, None, None)
     return LossRow(
         name=name,
-        expression=results.plan.losses[name],
+        expression=results.plan.levels()[name],
         scores=scores,
         seeds=len(seeds),
         failed=len(results.failed(name)),

@@ -10,6 +10,7 @@ import numpy as np
 
 from basrelief.data.splits import Split
 from basrelief.engine.machine import Machine, device_name
+from basrelief.studies.factors import PLURALS, WORDS
 from basrelief.studies.lr_search import describe_rates
 from basrelief.studies.prepare import Prepared
 from basrelief.studies.repeat import spell_stage
@@ -17,6 +18,7 @@ from basrelief.studies.results import StudyResults
 
 
 def held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list[tuple[str, str]]:
+    """Return the settings that every training shared, and what was varied."""
     train, machine = prepared.plan.train, prepared.plan.machine
     height, width = train.resolution or (0, 0)
     run = next(iter(results.runs.values()), {})
@@ -27,12 +29,14 @@ def held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list[
     chosen = (
         f"the epoch with the best {train.metric} on val" if samples.get("val") else "the last epoch (no val images)"
     )
+    plan, heads = prepared.plan, " and ".join(prepared.plan.heads)
+    rates = "the levels" if plan.factor == "lr" else describe_rates(folder, plan)
     rows = [
-        ("Network", f"{train.network}, {run.get('parameters', 0):,} parameters, {' and '.join(prepared.plan.heads)}"),
+        ("Network", f"{train.network}, {run.get('parameters', 0):,} parameters, {heads}"),
         ("Input", "image and background" if prepared.plan.background else "image alone"),
         ("Resolution", f"{height} x {width} px (height x width), for training and for the scores here"),
         ("Budget", f"{_epochs(train.epochs or 0)}, {steps:,} steps {batches}"),
-        ("Learning rate", f"{describe_rates(folder, prepared.plan)}; {_course(str(train.schedule))}"),
+        ("Learning rate", f"{rates}; {_course(str(train.schedule))}"),
         (
             "Optimizer",
             f"{train.optimizer}{f', momentum {train.momentum:g}' if train.optimizer == 'sgd' else ''}, "
@@ -40,10 +44,15 @@ def held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list[
         ),
         ("Weights judged", f"their running average, decay {train.ema:g}" if train.ema else "as they are"),
         ("Augmentation", train.augment),
-        ("Checkpoint", f"{chosen}, for every loss alike"),
+        ("Checkpoint", f"{chosen}, for every {WORDS[plan.factor]} alike"),
         ("Seeds", f"{', '.join(map(str, prepared.plan.seeds))}; {_initial_weights(results)}"),
         ("Arithmetic", f"{machine.precision} on {machine.device}, losses in float32"),
     ]
+    if plan.factor != "loss":
+        varied = {"network": "Network", "augmentation": "Augmentation", "lr": "Learning rate"}[plan.factor]
+        shown = {"network": f"varied; {heads}", "lr": f"varied; {_course(str(train.schedule))}"}
+        rows = [(name, shown.get(plan.factor, "varied") if name == varied else value) for name, value in rows]
+        rows.insert(0, ("Loss", next(iter(plan.losses.values()))))
     if train.weights != "none":
         rows.append(("Started from", train.weights))
     if train.freeze:
@@ -66,25 +75,31 @@ def _initial_weights(results: StudyResults) -> str:
     hashes: dict[int, set[str]] = {}
     for (_, seed), run in results.runs.items():
         hashes.setdefault(seed, set()).add(run["initial_weights"])
-    same = all(len(found) == 1 for found in hashes.values())
-    return (
-        "same initial weights (checked) and same batch order for all losses of a seed"
-        if same
-        else ("initial weights differ between losses")
-    )
+    levels = PLURALS[results.plan.factor]
+    if all(len(found) == 1 for found in hashes.values()):
+        return f"same initial weights (checked) and same batch order for all {levels} of a seed"
+    if results.plan.factor == "network":
+        return f"same batch order for all {levels} of a seed"
+    return f"initial weights differ between {levels}"
 
 
-def data_facts(prepared: Prepared) -> list[tuple[str, str]]:
+def data_facts(prepared: Prepared, results: StudyResults) -> list[tuple[str, str]]:
+    """Return what the data is, how it is split, whether the split leaks, and what is empty or broken in it."""
     facts, split = prepared.store.facts, prepared.split
     folds = f"; {len(prepared.splits)} folds, each judged by another part" if len(prepared.splits) > 1 else ""
     rows = [
         ("Source", f"{facts.location} ({facts.format})"),
         ("Samples", f"{facts.count}: {_counts(split)}"),
-        ("Split", f"{split.rule}, {len(np.unique(split.groups))} groups{folds}"),
+        ("Split", f"{split.rule}, {len(np.unique(split.groups))} groups ({_groups(split)}){folds}"),
+        (
+            "Leaks",
+            "; ".join(dict.fromkeys(caution for one in prepared.splits for caution in one.cautions)) or "none found",
+        ),
     ]
     if facts.classes and "mask" in prepared.plan.heads:
         rows.append(("Classes", ", ".join(facts.classes)))
-        rows.append(("Empty masks", str(facts.empty_masks)))
+        share = f"; {100 * results.empty_masks:.0f} % of the test images'" if facts.empty_masks else ""
+        rows.append(("Empty masks", f"{facts.empty_masks:,}{share}"))
     if "depth" in prepared.plan.heads:
         unit = facts.depth_unit or "stored units"
         rows.append(("Depth", f"{facts.depth_kind}, up to {facts.depth_max:.4g} {unit}"))
@@ -94,9 +109,14 @@ def data_facts(prepared: Prepared) -> list[tuple[str, str]]:
     return rows
 
 
+def _groups(split: Split) -> str:
+    return ", ".join(f"{name} {len(np.unique(split.groups[rows]))}" for name, rows in split.rows.items())
+
+
 def _counts(split: Split) -> str:
     return ", ".join(f"{name} {len(rows)}" for name, rows in split.rows.items())
 
 
 def environment_facts(document: Mapping[str, Any], machine: Machine) -> list[tuple[str, str]]:
+    """Return the device and the versions of the packages, as they were when the study began."""
     return [("Device", device_name(machine)), *document["versions"].items()]
