@@ -1,7 +1,7 @@
 """Error maps: where a prediction is wrong, as pictures that a colour-blind reader can tell apart.
 
 A mask's map has orange where a figure is seen that is not there, blue where one is missed, and purple where it is
-taken for another class; what is right is grey (figure) or black. Depth's map is the absolute error, from black to
+taken for another class; what is right is white (figure) or black. Depth's map is the absolute error, from black to
 yellow. Pixels whose truth is unknown are hatched in both.
 """
 
@@ -16,7 +16,7 @@ from basrelief.functional.colours import HATCH, hatch, label_classes
 # What a pixel of a mask's map can be, with its colour, in the order of the places in `mistake_palette`.
 MISTAKES = (
     ("right, no figure", "101010"),
-    ("right, figure", "b4b4b4"),
+    ("right, figure", "f0f0f0"),
     ("false: no figure here", "e69f00"),
     ("missed figure", "56b4e9"),
     ("wrong class", "cc79a7"),
