@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from basrelief.config import (
     LARGEST_BATCH,
     DataSettings,
+    ExecutionSettings,
     LrRangeSettings,
     RunSettings,
     StudySettings,
@@ -33,12 +34,15 @@ from basrelief.errors import DataError, OutputError, UsageError, unknown_name
 from basrelief.files import only_writer, read_json, write_atomic, write_text
 from basrelief.launch import launch
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
+from basrelief.studies import status
+from basrelief.studies.extend import is_study
+from basrelief.studies.factors import one_factor
 from basrelief.studies.find import find_run
 from basrelief.studies.lr_tests import PAGE, run_lr_range
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import StudyWatcher, asked_for, canonical, reopen
 from basrelief.studies.results import collect
-from basrelief.studies.run import run_study, run_training
+from basrelief.studies.run import continue_study, run_study, run_training
 from basrelief.studies.verdict import write_results
 
 DEMO = {
@@ -64,6 +68,8 @@ class Quiet(Silent):
 def settings_from(options: Mapping[str, Any], kind: type[StudySettings] | type[RunSettings]) -> Any:
     """Sort flat options (as on the command line, without dashes) into checked settings; None means not given."""
     parts: dict[str, type[BaseModel]] = {"data": DataSettings, "train": TrainSettings, "watch": WatchSettings}
+    if issubclass(kind, StudySettings):
+        parts["execution"] = ExecutionSettings
     known = {*kind.model_fields, *(name for part in parts.values() for name in part.model_fields)} - set(parts)
     for name in options:
         if name not in known:
@@ -89,10 +95,14 @@ def study(
         The study's directory; ``runs/NAME`` by default. An unfinished study there goes on.
     watcher
         Told of progress; nothing by default.
+    add_seeds, add_losses
+        With the directory of a study as ``data``: how many seeds more, and which losses. Such a directory alone goes on
+        with its study.
     **options
         The command line's options with underscores: ``losses=("bce(mask)", "dice(mask)")``, ``seeds=3``,
-        ``network="masknet"``, ``resolution=(64, 64)``, ``epochs=6``, ``lr=1e-3``, and those of ``DataSettings`` and
-        ``TrainSettings``.
+        ``network="masknet"``, ``resolution=(64, 64)``, ``epochs=6``, ``lr=1e-3``, and those of ``StudySettings``,
+        ``DataSettings`` and ``TrainSettings``. To compare something else than losses:
+        ``vary="network", network=("masknet", "relief")``.
 
     Returns
     -------
@@ -100,10 +110,35 @@ def study(
         The document of ``verdict.json``, with ``"out"``, the directory, added.
     """
     _refuse_launcher("study")
-    settings = canonical(settings_from({"location": str(data), **options}, StudySettings))
+    add_seeds, add_losses = options.pop("add_seeds", None) or 0, tuple(options.pop("add_losses", None) or ())
+    if is_study(Path(data)):
+        return _go_on(Path(data), watcher, add_seeds, add_losses, {"out": out, **options})
+    if add_seeds or add_losses:
+        raise DataError(f"{data} holds no study to extend. Expected the directory that basrelief study left.")
+    settings = canonical(settings_from({"location": str(data), **one_factor(options)}, StudySettings))
     folder = _out(out, settings.data.location, asked_for(settings))
     with _latest(folder):
         run_study(folder, settings, watcher or Quiet())
+    return report(folder)
+
+
+def _go_on(
+    folder: Path, watcher: StudyWatcher | None, seeds: int, losses: Sequence[str], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Go on with a study that is there, extended where asked; its own settings hold."""
+    own: dict[str, type[BaseModel]] = {"execution": ExecutionSettings, "watch": WatchSettings}
+    given = {name: value for name, value in options.items() if value is not None}
+    chosen: dict[str, Any] = {
+        part: checked(kind, {name: given.pop(name) for name in list(given) if name in kind.model_fields})
+        for part, kind in own.items()
+    }
+    if given:
+        option = "--" + next(iter(given)).replace("_", "-")
+        raise UsageError(
+            f"{folder} is a study, whose own settings hold: leave {option} out. It grows by --add-seeds and --add-loss."
+        )
+    with _latest(folder):
+        continue_study(folder, **chosen, watcher=watcher or Quiet(), seeds=seeds, losses=losses)
     return report(folder)
 
 
@@ -169,7 +204,7 @@ def lr_range(
         suggestion), ``out``, the directory, and ``written``, the page with the curves.
     """
     _refuse_launcher("lr-range")
-    for name in ("lr", "schedule", "epochs", "seeds", "folds", "margin"):
+    for name in ("lr", "schedule", "epochs", "seeds", "folds", "margin", "vary", "race", "budget", "minutes"):
         if options.get(name) is not None:
             raise UsageError(f"A range test has no {name}: it makes --steps steps at rates from --lr-min to --lr-max.")
     # One epoch, so that none are chosen and spoken of; stages have theirs.
@@ -178,6 +213,11 @@ def lr_range(
     folder = _out(out, settings.data.location, asked_for(settings))
     found = run_lr_range(folder, settings, watcher or Quiet())
     return {**found, "out": str(folder), "written": str(folder / PAGE)}
+
+
+def study_status(folder: str | Path) -> dict[str, Any]:
+    """Return how far the study in ``folder`` is; see ``basrelief.studies.status.study_status``."""
+    return status.study_status(Path(folder))
 
 
 def report(folder: str | Path, *, to: str = "html") -> dict[str, Any]:

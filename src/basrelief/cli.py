@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from basrelief import __version__, cli_data, cli_models, cli_train
+from basrelief import __version__, cli_data, cli_models, cli_study, cli_train
 from basrelief.cli_options import (
     DATA_OPTIONS,
     SPLIT_OPTIONS,
@@ -33,6 +33,7 @@ from basrelief.cli_options import (
     to_json,
     with_options,
 )
+from basrelief.cli_study import say_verdict
 from basrelief.errors import BasreliefError
 
 app = typer.Typer(
@@ -43,48 +44,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-@app.command()
-@with_options(DATA_OPTIONS, SPLIT_OPTIONS, TRAIN_OPTIONS, WATCH_OPTIONS)
-def study(
-    data: Data,
-    loss: Annotated[
-        list[str] | None,
-        typer.Option(metavar="TEXT", help="A loss to compare, such as 'bce(mask) + 2*dice(mask)'; repeat for each."),
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Trainings a loss.  [default: 5]")] = None,
-    folds: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Cross-validate: N (3 or more) trainings a loss and seed, each judged by another part."
-        ),
-    ] = None,
-    margin: Annotated[
-        float | None, typer.Option(metavar="X", help="Differences up to this are practically equal.")
-    ] = None,
-    out: Out = None,
-    device: Device = None,
-    as_json: Json = False,
-    options: Any = None,
-) -> None:
-    """Which loss? Train each on the same seeds, compare in pairs, and report."""
-    from basrelief import app as functions
-    from basrelief.terminal import StudyProgress
-
-    given = {
-        "losses": tuple(loss) if loss else None,
-        "seeds": seeds,
-        "folds": folds,
-        "margin": margin,
-        "device": device,
-        **options,
-    }
-    with StudyProgress() as watcher:
-        verdict = functions.study(data, out=out, watcher=watcher, **given)
-    give(verdict, as_json, _say_verdict)
-    if all(row["mean"] is None for row in verdict["losses"]):
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -176,7 +135,7 @@ def report(
     """Write the verdict and the report of a study again, from what its trainings left."""
     from basrelief import app as functions
 
-    give(functions.report(directory, to=to), as_json, _say_verdict)
+    give(functions.report(directory, to=to), as_json, say_verdict)
 
 
 @app.command(name="list")
@@ -210,9 +169,10 @@ def demo(
 
     with StudyProgress() as watcher:
         verdict = functions.demo(out, seeds=seeds, device=device, watcher=watcher)
-    give(verdict, as_json, _say_verdict)
+    give(verdict, as_json, say_verdict)
 
 
+app.add_typer(cli_study.app)
 app.add_typer(cli_data.app)
 app.add_typer(cli_models.app)
 app.add_typer(cli_train.app)
@@ -231,12 +191,6 @@ def _callback(
     ] = False,
 ) -> None:
     pass
-
-
-def _say_verdict(verdict: dict[str, Any]) -> None:
-    from basrelief.terminal import show_verdict
-
-    show_verdict(verdict)
 
 
 def _say_run(run: dict[str, Any]) -> None:

@@ -97,6 +97,11 @@ WATCH_OPTIONS: dict[str, tuple[Any, str]] = {
     ),
     "workers": (int, "Threads that gather batches in advance.  [default: chosen]"),
 }
+EXECUTION_OPTIONS: dict[str, tuple[Any, str]] = {
+    "jobs": (str, "Trials at once: a number, or auto, measured.  [default: auto]"),
+    "executor": (str, "local, or ray: on a Ray cluster.  [default: local]"),
+    "address": (str, "Of the Ray cluster, such as auto.  [default: one that runs here, or this machine alone]"),
+}
 FOLDERS = ("depths",)  # options that are paths of folders; other paths are files
 
 
@@ -109,7 +114,7 @@ def with_options(*tables: Mapping[str, tuple[Any, str]]) -> Callable[[Callable[.
 
         def run(**given: Any) -> None:
             options = {name: given.pop(name) for name in names}
-            command(**given, options={k: v for k, v in options.items() if v is not None})
+            command(**given, options={k: v for k, v in options.items() if v is not None and v != []})
 
         shared = [
             inspect.Parameter(
@@ -131,6 +136,8 @@ def _annotation(name: str, kind: Any, text: str) -> Any:
     if kind is bool:
         declaration = f"{option}/--no-{name.replace('_', '-')}"
         return Annotated[bool | None, typer.Option(declaration, help=text, show_default=False)]
+    if kind == list[str]:
+        return Annotated[list[str] | None, typer.Option(option, metavar="TEXT", help=text, show_default=False)]
     metavar = "DIR" if name in FOLDERS else {int: "N", float: "X"}.get(kind, "TEXT" if kind is str else "FILE")
     return Annotated[kind | None, typer.Option(option, metavar=metavar, help=text, show_default=False)]
 

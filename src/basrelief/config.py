@@ -130,6 +130,14 @@ def _read_rate(value: Any) -> Any:
     return rate
 
 
+def _read_jobs(value: Any) -> Any:
+    """Read "2" and "auto"."""
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if number != "auto" and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
+        raise UsageError(f"--jobs {value!r}: expected a number of 1 or more, or auto.")
+    return number
+
+
 BatchSize = Annotated[
     int, BeforeValidator(_read_batch_size), PlainSerializer(lambda size: "max" if size == LARGEST_BATCH else size)
 ]
@@ -147,6 +155,7 @@ LabelValues = Annotated[
     BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v),
 ]
 Activations = Annotated[dict[str, str], BeforeValidator(_read_activations)]
+Jobs = Annotated[Positive | Literal["auto"], BeforeValidator(_read_jobs)]
 LearningRate = Annotated[float | Literal["search"], BeforeValidator(_read_rate)]
 
 
@@ -328,6 +337,24 @@ class WatchSettings(_Settings):
     workers: Annotated[int, Field(ge=0, le=64)] | None = None
 
 
+class ExecutionSettings(_Settings):
+    """Where the trials of a study run. None of it changes a bit of the result, but that the threads follow the jobs.
+
+    Attributes
+    ----------
+    jobs
+        Trials at once; "auto": measured when the study is planned.
+    executor
+        "local": processes of this machine; "ray": a Ray cluster.
+    address
+        Of the Ray cluster, as ``ray.init`` takes it; None: a cluster that runs here, or else one of this machine alone.
+    """
+
+    jobs: Jobs = "auto"
+    executor: Literal["local", "ray"] = "local"
+    address: str | None = None
+
+
 class RunSettings(_Settings):
     """One training: data, how to train, the loss (None: chosen from the targets), and the processes that share it."""
 
@@ -353,13 +380,29 @@ class StudySettings(_Settings):
     folds
         Cross-validation: each seed of a loss is trained so many times, and another part of the data judges each time;
         None: one split.
+    vary
+        The factor that is compared: the losses, or ``levels`` of another one with a single loss.
+    levels
+        Values of that factor, each optionally named as a loss is; empty where it is the loss.
+    race
+        Whether losses that can no longer win are stopped early.
+    budget
+        What all trainings have alike: their steps, or their time.
+    minutes
+        How long the whole study may take; seeds, epochs and resolution that were not given are chosen to fit.
     """
 
     data: DataSettings
     train: TrainSettings = TrainSettings()
     watch: WatchSettings = WatchSettings()
+    execution: ExecutionSettings = ExecutionSettings()
     losses: tuple[str, ...] = ()
-    seeds: Positive = 5
+    seeds: Positive | None = None
+    vary: Literal["loss", "network", "augmentation", "lr"] = "loss"
+    levels: tuple[str, ...] = ()
+    race: bool = False
+    budget: Literal["steps", "time"] = "steps"
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     margin: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     folds: Annotated[int, Field(ge=3)] | None = None
 

@@ -135,6 +135,20 @@ def show_verdict(verdict: Mapping[str, Any]) -> None:
         _out.print(f"Written: {verdict['written']}", markup=False)
 
 
+def show_status(status: Mapping[str, Any]) -> None:
+    """Print how far a study is: a line a trial, and how to go on."""
+    table = _table("trial", "seed", "state", "epochs", str(status["metric"]), "")
+    for row in status["trials"]:
+        name = escape(row["name"]) + (f", fold {row['fold'] + 1}" if row["fold"] else "")
+        of = f"{row['epochs']}/{row['of']}" if row["epochs"] else ""
+        table.add_row(name, str(row["seed"]), row["state"], of, _number(row["score"]), escape(row["says"]))
+    _out.print(table)
+    counts = ", ".join(f"{number} {state}" for state, number in status["counts"].items() if number)
+    _out.print(f"{counts}; {status['seconds']:.0f} s of training so far.", markup=False)
+    if status["next"]:
+        _out.print(f"Go on with: {status['next']}", markup=False)
+
+
 def show_scores(
     metrics: Mapping[str, float | None], title: str, unit: str, counts: Mapping[str, int] | None = None
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,13 @@ def bootstrap_interval(
 
 
 def bootstrap_intervals(
-    scores: ArrayLike, *, groups: ArrayLike | None = None, level: float = 0.95, draws: int = DRAWS, seed: int = 0
+    scores: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    pairs: Sequence[tuple[int, int]] | None = None,
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> Bootstrap:
     """Return the intervals of every loss and of every pair, from the same draws.
 
@@ -57,6 +63,8 @@ def bootstrap_intervals(
         is a seed that this loss has not; an image that any other row of a loss has no score for is left out for it.
     groups
         One label for each image; groups are then drawn as a whole.
+    pairs
+        Numbers (i, j) of the losses to compare, i < j; all where not given.
     level
         Share of the draws within the bounds.
     draws
@@ -78,7 +86,7 @@ def bootstrap_intervals(
     count = len(y)
     alone = [(i, i) for i in range(count)]
     by_images: dict[bytes, list[tuple[int, int]]] = {}
-    for i, j in [*alone, *itertools.combinations(range(count), 2)]:
+    for i, j in [*alone, *(itertools.combinations(range(count), 2) if pairs is None else pairs)]:
         by_images.setdefault((known[i] & known[j]).tobytes(), []).append((i, j))
     bounds: dict[tuple[int, int], Bounds | None] = {}
     for members in by_images.values():  # most often one: the same images are known everywhere
@@ -90,8 +98,8 @@ def bootstrap_intervals(
             both = there[i] & there[j]
             one, two = means[:, losses.index(i)], means[:, losses.index(j)]
             bounds[i, j] = _bounds(one if i == j else one - two, seeds * both, int(both.sum()), level)
-    pairs = {pair: found for pair, found in bounds.items() if pair[0] != pair[1]}
-    return Bootstrap(tuple(bounds[i, i] for i in range(count)), pairs)
+    differences = {pair: found for pair, found in bounds.items() if pair[0] != pair[1]}
+    return Bootstrap(tuple(bounds[i, i] for i in range(count)), differences)
 
 
 def _draw(y: Floats, groups: NDArray | None, images: Flags, draws: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:

@@ -55,10 +55,10 @@ class Diagnosis:
 
     Attributes
     ----------
-    outlying_seed
-        The row whose mean lies too far from the others' to be luck, or None.
+    outlying_seeds
+        Rows whose means lie too far from the others' to be luck; ``outlying_seed`` the farthest, or None.
     outlying_p
-        The p-value of the most outlying row, for their number; None with fewer than three rows.
+        The p-value of the farthest row, for their number; None with fewer than three rows.
     seed_skew, unit_skew
         Skewness of the rows' and the columns' means, m₃ / m₂^1.5.
     units_skewed
@@ -68,6 +68,7 @@ class Diagnosis:
         The column (or label) farthest from the mean, and its share of the sum of squares between columns.
     """
 
+    outlying_seeds: tuple[int, ...]
     outlying_seed: int | None
     outlying_p: float | None
     seed_skew: float
@@ -140,20 +141,40 @@ def diagnose(scores: ArrayLike, *, groups: ArrayLike | None = None) -> Diagnosis
     d = by_group(d, groups)
     rows, columns = d.mean(axis=1), d.mean(axis=0)
     p_values = outlying_p_values(rows)
-    least = int(np.argmin(p_values))
-    p_value = None if len(rows) < 3 else float(p_values[least])
+    outliers = np.flatnonzero(outlying(rows))
+    farthest = int(np.argmax(np.abs(rows - rows.mean())))
     squares = np.square(columns - columns.mean())
     top, total = int(np.argmax(squares)), float(squares.sum())
     skew = float(skewness(columns))
     return Diagnosis(
-        least if p_value is not None and p_value < OUTLYING else None,
-        p_value,
+        tuple(outliers.tolist()),
+        (farthest if farthest in outliers else int(outliers[0])) if len(outliers) else None,
+        None if len(rows) < 3 else float(p_values.min()),
         float(skewness(rows)),
         skew,
         bool(len(columns) < COCHRAN * skew**2),
         labels[top].item(),
         float(squares[top]) / total if total > 0 else 0.0,
     )
+
+
+def outlying(rows: Floats) -> NDArray[np.bool_]:
+    """Tell which of the means (…, seeds) lie too far from the others to be luck.
+
+    Up to a third of them, farthest first, each against those that are left: two collapsed runs of ten would otherwise
+    hide each other (B. Rosner, "Percentage points for a generalized ESD many-outlier procedure", Technometrics 25, 1983).
+    """
+    n = rows.shape[-1]
+    found = np.zeros(rows.shape, dtype=bool)
+    left = np.ones(rows.shape, dtype=bool)
+    for _ in range(max(1, n // 3)):
+        size = int(left.sum(axis=-1).flat[0])
+        values = rows[left].reshape(*rows.shape[:-1], size)
+        clear = outlying_p_values(values).min(axis=-1) < OUTLYING
+        off = np.where(left, np.abs(rows - values.mean(axis=-1, keepdims=True)), -1)
+        np.put_along_axis(left, off.argmax(axis=-1)[..., None], False, axis=-1)
+        found = np.where(clear[..., None], ~left, found)
+    return found
 
 
 def outlying_p_values(rows: Floats) -> Floats:

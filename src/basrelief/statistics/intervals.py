@@ -169,23 +169,24 @@ def error_of_mean(squares: MeanSquares, *, pooled: float = 1) -> tuple[Floats, F
 def half_and_p(mean: ArrayLike, squares: MeanSquares, level: float, *, pooled: float = 1) -> tuple[Floats, Floats]:
     """Return half the interval's width at ``level``, and the two-sided p-value against 0."""
     error, df = error_of_mean(squares, pooled=pooled)
-    return special.stdtrit(df, 0.5 + level / 2) * error, two_sided(np.asarray(mean), error, df)
+    half: Floats = special.stdtrit(df, 0.5 + level / 2) * error
+    return half, two_sided(np.asarray(mean), error, df)
 
 
 def two_sided(mean: Floats, error: Floats, df: Floats) -> Floats:
     """Return the two-sided p-value of ``mean`` against 0; without any error it is 1 at 0 and 0 elsewhere."""
     sure = error <= 0
     p_value = 2 * special.stdtr(df, -np.abs(mean) / np.where(sure, 1, error))
-    found: Floats = np.where(sure, np.where(mean == 0, 1.0, 0.0), p_value)
-    return found
+    return np.asarray(np.where(sure, np.where(mean == 0, 1.0, 0.0), p_value))
 
 
 def difference(a: ArrayLike, b: ArrayLike) -> Floats:
     """Return ``a - b`` as float64, after a check that both are (seeds, images) alike."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape:
-        raise ValueError(f"a has the shape {a.shape} and b {b.shape}; both must be (seeds, images) alike.")
-    return a - b
+    one: Floats = np.asarray(a, dtype=np.float64)
+    two: Floats = np.asarray(b, dtype=np.float64)
+    if one.shape != two.shape:
+        raise ValueError(f"a has the shape {one.shape} and b {two.shape}; both must be (seeds, images) alike.")
+    return one - two
 
 
 def checked(scores: ArrayLike) -> Floats:
@@ -199,21 +200,25 @@ def checked(scores: ArrayLike) -> Floats:
 
 
 def by_group(d: Floats, groups: ArrayLike | None) -> Floats:
-    """Return (seeds, groups) values whose mean is that of ``d``, and whose spread is that of the groups' sums."""
+    """Return (…, seeds, groups) values whose mean is that of ``d``, and whose spread is that of the groups' sums."""
     if groups is None:
         return d
-    sums, counts = group_sums(d - d.mean(), groups)
-    values: Floats = d.mean() + sums * (len(counts) / d.shape[1])
+    center = d.mean(axis=(-2, -1), keepdims=True)
+    sums, counts = group_sums(d - center, groups)
+    values: Floats = center + sums * (len(counts) / d.shape[-1])
     return values
 
 
 def group_sums(d: Floats, groups: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the sums of d (seeds, images) over each group (seeds, groups), and the images of each, by sorted label."""
+    """Return the sums of d (…, images) over each group (…, groups), and the images of each, by sorted label."""
     labels = np.asarray(groups)
-    if labels.shape != d.shape[1:]:
+    if labels.shape != d.shape[-1:]:
         raise ValueError(
-            f"groups has the shape {labels.shape}; it must have one label for each of {d.shape[1]} images."
+            f"groups has the shape {labels.shape}; it must have one label for each of {d.shape[-1]} images."
         )
     names, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    sums: Floats = np.stack([np.bincount(index, row, minlength=len(names)) for row in d]).astype(np.float64)
-    return sums, counts.astype(np.float64)
+    rows = d.reshape(-1, d.shape[-1])
+    sums = np.empty((len(rows), len(names)))
+    for row, out in zip(rows, sums, strict=True):
+        out[:] = np.bincount(index, row, minlength=len(names))
+    return sums.reshape(*d.shape[:-1], len(names)), counts.astype(np.float64)

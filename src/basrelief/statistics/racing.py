@@ -1,43 +1,17 @@
-"""The race: losses that can no longer win are stopped early, and the verdict stays honest.
-
-After every finished block (one more seed of every loss that still runs) the losses are looked at. Two rules share the
-error rate α = 1 − level among the looks, whatever the looks have in common (Bonferroni over looks: alpha
-spending as of K. K. G. Lan and D. L. DeMets, Biometrika 70, 1983, without use of the looks' correlation): half of α is
-spent evenly on the looks before the last, half on the last, when all planned seeds are there.
-
-* A loss is **dropped** when another is better at p < w·α/(L − 1), with L losses and the look's weight w. The best loss
-  has L − 1 rivals, so it is dropped with a probability of at most α/2 (as in J. C. Hsu's comparisons with the best,
-  Annals of Statistics 9, 1981).
-* A **pair** is decided on the smallest p/w of the looks at which both ran, adjusted by Holm over all pairs.
-
-At early looks, with few seeds each, the variance is pooled over the pairs that still run; the last look uses each
-pair's own, as every verdict does.
-"""
+"""The race: losses that can no longer win are stopped early. ``looks`` holds its rule and the error rate."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from basrelief.statistics.decisions import Decision, decide, holm
-from basrelief.statistics.intervals import (
-    Floats,
-    Interval,
-    MeanSquares,
-    by_group,
-    half_and_p,
-    mean_squares,
-    paired_interval,
-)
-
-FIRST_LOOK = 3  # seeds; two say nothing about their own variance
-EARLY_SHARE = 0.5  # of the error rate, spent before the last look
+from basrelief.statistics.decisions import Decision
+from basrelief.statistics.intervals import Floats, Interval, MeanSquares, by_group, paired_interval
+from basrelief.statistics.looks import Finish, Look, look_at, look_weights, run_looks, settle
 
 Margin = float | Callable[[str, str], float]
 
@@ -81,7 +55,7 @@ class RacedPair:
     p_adjusted
         For looks and pairs; where ``by_race``, that of the loser's being dropped. None where no look had both.
     decision
-        As ``decide`` gives it; a pair with a dropped loss is never "equal".
+        As ``decide`` gives it; a pair with a dropped loss is never "equal", and "equal" is said of the last look alone.
     by_race
         Whether it was decided because the loser was dropped and the other beat all that were left.
     """
@@ -90,21 +64,6 @@ class RacedPair:
     p_adjusted: float | None
     decision: Decision
     by_race: bool
-
-
-class Look(NamedTuple):
-    """All pairs (in the order of ``itertools.combinations``) at one look; NaN where a pair has too few seeds."""
-
-    mean: Floats
-    squares: MeanSquares
-
-
-class Finish(NamedTuple):
-    """What a race came to, by numbers of losses: (loss, look, rival, p) of the dropped; each pair's p over looks."""
-
-    dropped: list[tuple[int, int, int, float]]
-    p_values: Floats
-    looked: int
 
 
 def race(
@@ -163,92 +122,20 @@ def race_pairs(
     dropped or the last test erred, which together have the study's error rate.
     """
     names, finish = _run(scores, planned, higher_is_better, margin, groups, level)
-    out = {loss: p for loss, _, _, p in finish.dropped}
+    found = settle(finish, losses=len(names), level=level)
     after = {loss: look for loss, look, _, _ in finish.dropped}
-    live = [number for number in range(len(names)) if number not in out]
-    combinations = list(itertools.combinations(range(len(names)), 2))
-    adjusted = dict(zip(combinations, holm(finish.p_values.tolist()), strict=True))
     arrays = [_rows(scores[name], after.get(number)) for number, name in enumerate(names)]
-    pairs: dict[tuple[int, int], RacedPair] = {}
-    for i, j in combinations:
-        interval = _interval(arrays[i], arrays[j], groups, level)
-        tested = interval is not None and np.isfinite(finish.p_values[combinations.index((i, j))])
-        p = adjusted[i, j] if tested else None
-        decision: Decision = "undecided"
-        if interval is not None:
-            width = _margin(margin, names[i], names[j])
-            decision = decide(interval, p, margin=width, higher_is_better=higher_is_better)
-            decision = "undecided" if decision == "equal" and (i in out or j in out) else decision
-        pairs[i, j] = RacedPair(interval, p, decision, False)
-    best = [k for k in live if all(_wins(pairs, k, other) for other in live if other != k)]
-    for loser in out if best else ():
-        i, j = sorted((best[0], loser))
-        p = min(out[loser], 1.0 if pairs[i, j].p_adjusted is None else pairs[i, j].p_adjusted or 0.0)
-        if not _wins(pairs, best[0], loser):
-            pairs[i, j] = RacedPair(pairs[i, j].interval, p, "a" if i == best[0] else "b", True)
-    return {(names[i], names[j]): pair for (i, j), pair in pairs.items()}
-
-
-def look_weights(planned: int) -> dict[int, float]:
-    """Return the share of the error rate that each look has, by the number of seeds it comes after; 1 in all."""
-    early = range(FIRST_LOOK, planned)
-    if not early:
-        return {planned: 1.0}
-    return {**{seeds: EARLY_SHARE / len(early) for seeds in early}, planned: 1 - EARLY_SHARE}
-
-
-def run_looks(
-    looks: Mapping[int, Look], *, losses: int, planned: int, higher_is_better: bool, margins: Floats, level: float
-) -> Finish:
-    """Go through the looks there are, in their order, and drop what each look allows."""
-    first, second = np.triu_indices(losses, 1)
-    live = np.ones(losses, dtype=bool)
-    p_values = np.full(len(first), np.inf)
-    dropped: list[tuple[int, int, int, float]] = []
-    looked = 0
-    for seeds, weight in look_weights(planned).items():
-        if seeds not in looks or live.sum() < 2:
-            break
-        looked = seeds
-        runs = live[first] & live[second] & np.isfinite(looks[seeds].mean)
-        mean, squares = looks[seeds].mean[runs], MeanSquares(*(part[runs] for part in looks[seeds].squares))
-        if seeds == planned:
-            _, p = half_and_p(mean, squares, level)
-        else:
-            half, p = _pooled(mean, squares, level)
-        p_values[runs] = np.minimum(p_values[runs], p / weight)
-        if seeds == planned:
-            break
-        adjusted = p * (losses - 1) / weight
-        apart = (adjusted < 1 - level) & (np.abs(mean) + half > margins[runs])
-        first_wins = (mean > 0) == higher_is_better
-        loser, rival = np.where(first_wins, second[runs], first[runs]), np.where(first_wins, first[runs], second[runs])
-        for loss in np.unique(loser[apart]):
-            against = np.flatnonzero(apart & (loser == loss))
-            strongest = against[np.argmin(adjusted[against])]
-            dropped.append((int(loss), seeds, int(rival[strongest]), float(adjusted[strongest])))
-        live[loser[apart]] = False
-    return Finish(dropped, p_values, looked)
-
-
-def look_at(d: Floats) -> Look:
-    """Return the look at differences (…, pairs, seeds, units)."""
-    squares = mean_squares(d)
-    mean = d.mean(axis=(-2, -1))
-    return Look(mean, MeanSquares(*(np.broadcast_to(part, mean.shape) for part in squares)))
-
-
-def _pooled(mean: Floats, squares: MeanSquares, level: float) -> tuple[Floats, Floats]:
-    """Return half widths and p-values with mean squares averaged over the pairs.
-
-    Among L losses the mean over pairs is twice the mean square of loss and seed together, with L − 1 times the degrees
-    of freedom of a pair.
-    """
-    pairs = len(mean)
-    losses = (1 + math.sqrt(1 + 8 * pairs)) / 2
-    seed, unit, rest = (np.full(pairs, part.mean() if pairs else 0.0) for part in squares[:3])
-    own = MeanSquares(seed, unit, rest, squares.seeds, squares.units)
-    return half_and_p(mean, own, level, pooled=losses - 1)
+    pairs = {}
+    for pair, (i, j) in enumerate(itertools.combinations(range(len(names)), 2)):
+        better = int(found.better[pair])
+        decision: Decision = "undecided" if better < 0 else "a" if better == i else "b"
+        pairs[names[i], names[j]] = RacedPair(
+            _interval(arrays[i], arrays[j], groups, level),
+            float(found.p_values[pair]) if finish.ahead[pair] >= 0 else None,
+            "equal" if finish.equal[pair] else decision,
+            bool(found.by_race[pair]),
+        )
+    return pairs
 
 
 def _run(
@@ -265,7 +152,9 @@ def _run(
     count = len(names)
     margins = np.array([_margin(margin, one, two) for one, two in itertools.combinations(names, 2)])
     looks: dict[int, Look] = {}
-    finish = Finish([], np.full(len(margins), np.inf), 0)
+    finish = run_looks(
+        {}, losses=count, planned=planned, higher_is_better=higher_is_better, margins=margins, level=level
+    )
     live = set(range(count))
     for seeds in look_weights(planned):
         if len(live) < 2 or any(len(arrays[loss]) < seeds for loss in live):
@@ -325,7 +214,3 @@ def _behind(scores: Mapping[str, ArrayLike], loser: str, rival: str, after: int)
 
 def _margin(margin: Margin, a: str, b: str) -> float:
     return float(margin(a, b)) if callable(margin) else float(margin)
-
-
-def _wins(pairs: Mapping[tuple[int, int], RacedPair], one: int, other: int) -> bool:
-    return pairs[min(one, other), max(one, other)].decision == ("a" if one < other else "b")

@@ -35,13 +35,14 @@ def warnings(results: StudyResults, document: Mapping[str, Any]) -> list[str]:
     found += _about_empty_masks(results)
     for row in document["losses"]:
         found += _about_loss(results, row)
-    return [*found, *_about_groups(results), *_about_seeds(results)]
+    return [*found, *_about_groups(results), *_about_seeds(results), *_about_looks(results)]
 
 
 def _about_missing(results: StudyResults) -> list[str]:
-    entries = (results.race or {}).get("dropped", ())
-    dropped = {entry["name"] if isinstance(entry, Mapping) else entry for entry in entries}
-    wanted = [trial for trial in results.trials if trial.name not in dropped]
+    race = results.race or {}
+    dropped = {row["name"] for row in race.get("dropped", ())}
+    raced = race["seeds"] if race.get("over") else len(results.plan.seeds)
+    wanted = [t for t in results.trials if t.name not in dropped and t.seed in results.plan.seeds[:raced]]
     there = [trial for trial in wanted if (trial.name, trial.seed, trial.fold) in results.ended]
     if len(there) == len(wanted):
         return []
@@ -244,3 +245,15 @@ def is_rising(results: StudyResults, loss: str) -> bool:
     late = mean[: min(len(mean) - 1, int(np.ceil(0.75 * len(mean))))].max()
     gain = mean.max() - mean[0]
     return bool(gain > 0 and mean.max() - late > 0.1 * gain)
+
+
+def _about_looks(results: StudyResults) -> list[str]:
+    """Return a warning where seeds were added to a study that had a verdict."""
+    before = [seeds for seeds in results.plan.extended if seeds < len(results.plan.seeds)]
+    if not before:
+        return []
+    return [
+        f"Seeds were added after a verdict with {' and one with '.join(count(n, 'seed') for n in before)}. Every further "
+        "look gives luck another chance, so what is only just decided is less sure than it says. Where their number is "
+        "open from the start, --race accounts for the looks."
+    ]

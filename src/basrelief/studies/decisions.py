@@ -77,14 +77,37 @@ def decide_all(results: StudyResults, metric: str, images: NDArray[np.bool_] | N
             decision = decide(interval, p, margin=margins[couple], higher_is_better=higher_is_better(metric))
         pairs.append(Pair(*couple, interval, p, decision, margins[couple]))
     if results.race is not None and metric == results.plan.train.metric and images is None:
-        pairs = _raced(results, metric, margins)
+        pairs = _raced(results, metric)
     best = best_of({name: None if i is None else i.difference for name, i in means.items()}, metric)
     return Decided(tuple(pairs), means, winner_of(names, pairs, means, metric), best)
 
 
-def _raced(results: StudyResults, metric: str, margins: Mapping[tuple[str, str], float]) -> list[Pair]:
+def _raced(results: StudyResults, metric: str) -> list[Pair]:
     """Return the pairs of a study whose losses were stopped early, by the rule that stopped them."""
-    seeds, scores = results.plan.seeds, {}
+    scores, margins, groups = race_inputs(results, metric)
+    raced = race_pairs(
+        scores,
+        planned=len(results.plan.seeds),
+        higher_is_better=higher_is_better(metric),
+        margin=lambda a, b: margins[a, b],
+        groups=groups,
+    )
+    return [
+        Pair(a, b, pair.interval, pair.p_adjusted, pair.decision, margins[a, b], pair.by_race)
+        for (a, b), pair in raced.items()
+    ]
+
+
+def race_inputs(
+    results: StudyResults, metric: str
+) -> tuple[dict[str, NDArray[np.float64]], dict[tuple[str, str], float], NDArray[np.int64] | None]:
+    """Return what a race looks at: each loss's scores (seeds, images), the margin of each pair, the images' groups.
+
+    A failed training is a row of NaN. The margins are those of the first look, so that a look is
+    the same when it is looked at again.
+    """
+    seeds = results.plan.seeds
+    scores: dict[str, NDArray[np.float64]] = {}
     images = len(results.scores.rows())
     for name in results.plan.losses:
         values, finished = results.scores.matrix(name, metric), results.seeds_of(name)
@@ -93,17 +116,13 @@ def _raced(results: StudyResults, metric: str, margins: Mapping[tuple[str, str],
         if values.size:
             rows[[seeds.index(seed) for seed in finished]] = values
         scores[name] = rows
-    raced = race_pairs(
-        scores,
-        planned=len(seeds),
-        higher_is_better=higher_is_better(metric),
-        margin=lambda a, b: margins[a, b],
-        groups=results.scores.units(np.ones(images, bool)),
-    )
-    return [
-        Pair(a, b, pair.interval, pair.p_adjusted, pair.decision, margins[a, b], pair.by_race)
-        for (a, b), pair in raced.items()
-    ]
+    if results.race is not None:
+        margins = {(row["a"], row["b"]): float(row["margin"]) for row in results.race["margins"]}
+    else:
+        means = {name: loss_interval(results, name, metric) for name in results.plan.losses}
+        couples = itertools.combinations(results.plan.losses, 2)
+        margins = {couple: _pair_margin(results, metric, means, couple) for couple in couples}
+    return scores, margins, results.scores.units(np.ones(images, bool))
 
 
 def _pair_margin(

@@ -8,7 +8,7 @@ from pathlib import Path
 from basrelief.errors import DataError
 from basrelief.files import read_json
 from basrelief.metrics import higher_is_better
-from basrelief.studies.run import outcome_of
+from basrelief.studies.trials import outcome_of
 
 
 @dataclass(frozen=True)

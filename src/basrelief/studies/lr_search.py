@@ -57,7 +57,7 @@ def search_rates(folder: Path, prepared: Prepared, watcher: StudyWatcher) -> Rat
     for name, fold in waiting:
         fold_named = f", fold {fold + 1}" if plan.folds > 1 else ""
         watcher.begin(f"Learning rate of {name}", str(plan.train.metric), BUDGET["steps"] * BUDGET["repeats"], 0)
-        asked = prepared.run_plan(plan.losses[name], plan.seeds[0], fold)
+        asked = prepared.run_plan(plan.trial(name, fold=fold))
         found = lr_range(asked, prepared.store, prepared.splits[fold], progress=watcher.step, **BUDGET)
         shown = "none" if found.suggestion is None else f"{found.suggestion:g}"
         watcher.say(f"Learning rate of {name}{fold_named}: {shown}. {found.reason}")

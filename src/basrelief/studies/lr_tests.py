@@ -36,12 +36,12 @@ def run_lr_range(folder: Path, settings: LrRangeSettings, watcher: StudyWatcher)
             return read_json(folder / LR_RANGE)
         plan = prepared.plan
         kept = read_json(folder / KEPT) if (folder / KEPT).exists() else {}
-        for name, expression in plan.losses.items():
+        for name in plan.losses:
             if name in kept:
                 continue
             watcher.begin(f"Range test of {name}", str(plan.train.metric), settings.steps * settings.repeats, 0)
             tests = lr_range(
-                prepared.run_plan(expression, plan.seeds[0]),
+                prepared.run_plan(plan.trial(name)),
                 prepared.store,
                 prepared.split,
                 low=settings.lr_min,

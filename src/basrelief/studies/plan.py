@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from basrelief.batch import TARGETS
-from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings
+from basrelief.config import SEARCH, DataSettings, RunSettings, StudySettings, TrainSettings
 from basrelief.data.resize import choose_resolution
 from basrelief.data.source import Entry, Source
 from basrelief.data.splits import spread_out
@@ -23,6 +24,7 @@ from basrelief.losses.loss import Loss, check_activation
 from basrelief.metrics import check_metric, default_metric
 from basrelief.models import MODELS, create_model, find_model, parse_model, with_weights
 from basrelief.schedules import parse_schedule
+from basrelief.studies.factors import FACTORS, name_levels, name_losses
 
 # With both targets: the three combinations that write-up A compared.
 DEFAULT_LOSSES = {
@@ -41,6 +43,8 @@ RUN_LOSS = {
     ("depth",): "rmse(depth)",
     ("mask", "depth"): "rmse(depth) + bce(mask) + 2*dice(mask)",
 }
+SEEDS = 5  # of a study, where their number is left open
+TRIALS = "trials"  # the folder of their runs, in the study's
 TRIAL_IMAGES, TRIAL_EPOCHS = 3000, 40  # images in all epochs of a study's trial, about, and its most epochs
 SGD_RATE = 0.01  # as the write-ups had it
 RUN_IMAGES, RUN_EPOCHS = 112_000, 100  # the same of a network that is trained for its own sake
@@ -48,13 +52,32 @@ RUN_IMAGES, RUN_EPOCHS = 112_000, 100  # the same of a network that is trained f
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of a study: a loss, a seed, a fold (0 without any), and the folder below ``trials/`` of its run."""
+    """One training of a study.
+
+    Attributes
+    ----------
+    name
+        Of the loss, or of the level where the study varies something else.
+    expression
+        Its loss.
+    seed, fold
+        The fold is 0 where there is a single split.
+    folder
+        Of its run, in the study's directory.
+    changes
+        Settings in which it differs from those of the study.
+    """
 
     name: str
     expression: str
     seed: int
     folder: str
     fold: int = 0
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, **changes: Any) -> Trial:
+        """Return the trial with further settings of its own."""
+        return dataclasses.replace(self, changes={**self.changes, **changes})
 
 
 @dataclass(frozen=True)
@@ -64,7 +87,8 @@ class StudyPlan:
     Attributes
     ----------
     losses
-        Name -> canonical expression, in the order asked for.
+        Name -> canonical expression, in the order asked for. Where the study varies something else, the names are those
+        of its levels, and the loss is the same for all.
     train
         Settings with network, resolution, epochs and metric filled in; its ``seed`` is the first seed.
     heads
@@ -77,6 +101,14 @@ class StudyPlan:
         What is packed.
     said
         What was picked without being asked for, a sentence each.
+    factor
+        What is varied: a name of ``FACTORS``.
+    changes
+        Name -> settings in which its trainings differ from ``train``.
+    race
+        Whether losses that can no longer win are stopped early.
+    extended
+        How many seeds there were each time that seeds or losses were added.
     """
 
     losses: dict[str, str]
@@ -90,19 +122,31 @@ class StudyPlan:
     folds: int
     entries: Sequence[Entry]
     said: tuple[str, ...]
+    factor: str = "loss"
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    race: bool = False
+    extended: tuple[int, ...] = ()
 
     def trials(self) -> list[Trial]:
         """Return all trials, a seed's losses side by side, so that a study cut short compares what it has."""
-
-        def folder(number: int, name: str, seed: int, fold: int) -> str:
-            return f"{number:02d}-{_slug(name)}/seed-{seed}" + (f"-fold-{fold + 1}" if self.folds > 1 else "")
-
         return [
-            Trial(name, expression, seed, folder(number, name, seed, fold), fold)
-            for seed in self.seeds
-            for fold in range(self.folds)
-            for number, (name, expression) in enumerate(self.losses.items())
+            self.trial(name, seed, fold) for seed in self.seeds for fold in range(self.folds) for name in self.losses
         ]
+
+    def trial(self, name: str, seed: int | None = None, fold: int = 0) -> Trial:
+        """Return a trial of a loss or level; of the first seed, if none is given."""
+        seed = self.seeds[0] if seed is None else seed
+        number = list(self.losses).index(name)
+        of_fold = f"-fold-{fold + 1}" if self.folds > 1 else ""
+        folder = f"{TRIALS}/{number:02d}-{_slug(name)}/seed-{seed}{of_fold}"
+        return Trial(name, self.losses[name], seed, folder, fold, self.changes.get(name, {}))
+
+    def levels(self) -> dict[str, str]:
+        """Return name -> what stands behind it, as text: the loss, or the value of the setting that is varied."""
+        if self.factor == "loss":
+            return dict(self.losses)
+        setting = FACTORS[self.factor]
+        return {name: str(self.changes[name][setting]) for name in self.losses}
 
 
 def plan_study(settings: StudySettings, source: Source, *, alone: bool = False, processes: int = 1) -> StudyPlan:
@@ -124,23 +168,31 @@ def plan_study(settings: StudySettings, source: Source, *, alone: bool = False, 
             "least 3; a verdict worth having needs some dozens."
         )
     said: list[str] = []
-    texts = settings.losses
-    if not texts:
-        texts = DEFAULT_LOSSES[tuple(t for t in TARGETS if t in source.targets)]
-        said.append(f"Losses: {'; '.join(texts)} (the data has {' and '.join(source.targets)}).")
-    losses = named_losses(texts)
+    losses, changes = _levels(settings, source, said)
+    if settings.race and len(losses) < 2:
+        raise UsageError("--race stops losses that can no longer win, so there must be two at least.")
     parsed = {name: parse_loss(expression) for name, expression in losses.items()}
     for loss in parsed.values():
-        _check_targets(loss, source)
+        check_targets(loss, source.targets, source.location)
     heads = tuple(t for t in TARGETS if any(t in loss.targets for loss in parsed.values()))
     background = source.background and settings.data.background
-    train = _complete(settings.train, source, entries, heads, background, alone, said)
+    asked = settings.train.model_copy(update=next(iter(changes.values())))
+    train = _complete(asked, source, entries, heads, background, alone, said)
+    chosen = {name: getattr(train, name) for name in ("metric", "resolution", "epochs", "schedule")}
+    for name, change in changes.items():
+        if not change:
+            continue
+        own = settings.train.model_copy(update=chosen | change)
+        own = _complete(own, source, entries, heads, background, alone, [])
+        changes[name] = {key: getattr(own, key) for key in change} | (
+            {"weights": own.weights} if settings.vary == "network" else {}
+        )
     for name, loss in parsed.items():
-        _check_fits(loss, source, train)
+        check_fits(loss, source.location, source.classes, train)
         away = [str(term) for weight, term in loss.terms if weight < 0]
         if away:
             said.append(f"Note: in {name} {', '.join(away)} counts negatively, so training moves away from the target.")
-    if train.lr == "search" and processes > 1:
+    if train.lr == SEARCH and processes > 1:
         raise UsageError("--lr search runs in one process. Find a rate with basrelief lr-range first, and give it.")
     machine = choose_machine(
         train.device,
@@ -150,7 +202,9 @@ def plan_study(settings: StudySettings, source: Source, *, alone: bool = False, 
         processes=processes,
         deterministic=train.deterministic,
     )
-    seeds = tuple(range(train.seed, train.seed + settings.seeds))
+    seeds = tuple(range(train.seed, train.seed + (settings.seeds or SEEDS)))
+    if settings.vary == "lr":
+        said = [sentence for sentence in said if not sentence.startswith("Learning rate")]
     return StudyPlan(
         losses=losses,
         seeds=seeds,
@@ -163,7 +217,30 @@ def plan_study(settings: StudySettings, source: Source, *, alone: bool = False, 
         folds=settings.folds or 1,
         entries=entries,
         said=tuple(said),
+        factor=settings.vary,
+        changes=changes,
+        race=settings.race,
     )
+
+
+def _levels(
+    settings: StudySettings, source: Source, said: list[str]
+) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Return name -> loss and name -> settings of its own, of the losses or the levels of another factor."""
+    targets = tuple(t for t in TARGETS if t in source.targets)
+    texts = settings.losses
+    if settings.vary == "loss":
+        if not texts:
+            texts = DEFAULT_LOSSES[targets]
+            said.append(f"Losses: {'; '.join(texts)} (the data has {' and '.join(targets)}).")
+        losses = name_losses(texts)
+        return losses, {name: {} for name in losses}
+    if not texts:
+        texts = (RUN_LOSS[targets],)
+        said.append(f"Loss: {texts[0]} (the data has {' and '.join(targets)}).")
+    changes = name_levels(settings)
+    ((_, loss),) = name_losses(texts).items()
+    return dict.fromkeys(changes, loss), changes
 
 
 def plan_run(settings: RunSettings, source: Source) -> StudyPlan:
@@ -207,8 +284,10 @@ def _complete(
         depth="depth" in heads,
         background=background,
     )  # an option out of range is an error now, not after packing
-    lr = train.lr
-    if lr is None:
+    lr: float | str | None = train.lr
+    if lr is None and not alone:
+        lr = SEARCH
+    elif lr is None:
         lr = SGD_RATE if train.optimizer == "sgd" else model.rate
         said.append(f"Learning rate: {lr:g}.")
     if model.note:
@@ -249,24 +328,23 @@ def _complete(
     )
 
 
-def _check_targets(loss: Loss, source: Source) -> None:
-    """Raise where the data lacks a target of the loss."""
+def check_targets(loss: Loss, targets: Sequence[str], location: str) -> None:
+    """Raise where the data, or the networks of a study that is there, lack a target of the loss."""
     for target in loss.targets:
-        if target not in source.targets:
+        if target not in targets:
             raise UsageError(
-                f"The loss {loss} needs {target}, which {source.location} does not have. It has: "
-                f"{', '.join(source.targets)}."
+                f"The loss {loss} needs {target}, which {location} does not have. It has: {', '.join(targets)}."
             )
 
 
-def _check_fits(loss: Loss, source: Source, train: TrainSettings) -> None:
+def check_fits(loss: Loss, location: str, classes: Sequence[str], train: TrainSettings) -> None:
     """Raise where the metric is not trained, an activation contradicts the loss, or the resolution is too small."""
     assert train.metric is not None
     assert train.resolution is not None
     for _, term in loss.terms:
         spec, chosen = loss.specs[term.loss], train.activation.get(term.target, "sigmoid")
-        if spec.activation == "softmax" and len(source.classes) < 2:
-            raise UsageError(f"{term} needs several classes, and {source.location} has one: use bce(mask).")
+        if spec.activation == "softmax" and len(classes) < 2:
+            raise UsageError(f"{term} needs several classes, and {location} has one: use bce(mask).")
         if spec.takes == "logits" and chosen != spec.activation:
             raise UsageError(
                 f"{term} computes the {spec.activation} itself, so its head must have that activation, not {chosen}: "
@@ -282,40 +360,13 @@ def _check_fits(loss: Loss, source: Source, train: TrainSettings) -> None:
             "Leave that loss out, or choose another --metric."
         )
     for height, width in dict.fromkeys([train.resolution, *(stage.resolution for stage in train.stages)]):
-        shapes = {"mask": (1, max(1, len(source.classes)), height, width), "depth": (1, 1, height, width)}
+        shapes = {"mask": (1, max(1, len(classes)), height, width), "depth": (1, 1, height, width)}
         zeros = {target: torch.zeros(shapes[target]) for target in loss.targets}
         try:
             loss(zeros, zeros, activations=train.activation)
         except BasreliefError as error:
             where = f" at {height}x{width}" if train.stages else ""
             raise UsageError(f"The loss {loss} cannot be computed on this data{where}. {error}") from None
-
-
-def named_losses(texts: Sequence[str]) -> dict[str, str]:
-    """Return name -> canonical expression for texts such as ``"name = expression"``; the expression names itself.
-
-    Raises
-    ------
-    UsageError
-        When a name comes twice, or an expression cannot be read.
-    """
-    losses: dict[str, str] = {}
-    for text in texts:
-        name, expression = _named(text)
-        canonical = str(parse_loss(expression))
-        name = name or canonical
-        if name in losses:
-            raise UsageError(
-                f"The loss {name!r} is given twice. To compare it with itself, name it: --loss 'again = …'."
-            )
-        losses[name] = canonical
-    return losses
-
-
-def _named(text: str) -> tuple[str | None, str]:
-    """Split ``"name = expression"``; an = inside parentheses belongs to an option."""
-    match = re.match(r"\s*([\w .+-]*\w)\s*=(?!=)(.*)", text, re.DOTALL)
-    return (match[1], match[2]) if match else (None, text)
 
 
 def _slug(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,9 @@ from basrelief.engine.watcher import Watcher
 from basrelief.engine.weights import start_from, weights_digest
 from basrelief.errors import DataError, OutputError, UsageError
 from basrelief.files import read_json, write_atomic, write_json
-from basrelief.studies.plan import StudyPlan, Trial, named_losses, plan_run, plan_study
+from basrelief.studies.budget import Budget
+from basrelief.studies.factors import name_losses, with_names
+from basrelief.studies.plan import StudyPlan, Trial, plan_run, plan_study
 from basrelief.studies.stores import PLAN, SMALLER, STORE, changed, open_stages, pack_stages, packed_store
 
 SPLITS_FILE = "splits.csv"
@@ -61,33 +64,26 @@ class Prepared:
         """The only split, or that of the first fold."""
         return self.splits[0]
 
-    def run_plan(self, expression: str, seed: int, fold: int = 0, lr: float | None = None) -> RunPlan:
-        """Return the plan of one training of the study; ``lr`` is the rate, where it was searched."""
+    def run_plan(self, trial: Trial) -> RunPlan:
+        """Return the plan of one training of the study."""
         plan = self.plan
-        train = plan.train if lr is None else plan.train.model_copy(update={"lr": lr})
-        return RunPlan(
-            train, expression, seed, plan.heads, plan.background, plan.machine, self.splits[fold].fingerprint()
-        )
+        train = plan.train.model_copy(update=dict(trial.changes))
+        split = self.splits[trial.fold].fingerprint()
+        return RunPlan(train, trial.expression, trial.seed, plan.heads, plan.background, plan.machine, split)
 
 
 def canonical(settings: Asked) -> Asked:
     """Return the settings with losses and augmentation in canonical form, so that equal requests are equal settings."""
     train = settings.train.model_copy(update={"augment": str(parse_augment(settings.train.augment))})
     if isinstance(settings, RunSettings):
-        loss = settings.loss and next(iter(named_losses([settings.loss]).values()))
+        loss = settings.loss and next(iter(name_losses([settings.loss]).values()))
         return settings.model_copy(update={"loss": loss, "train": train})
-    named = named_losses(settings.losses)
-    return settings.model_copy(
-        update={
-            "train": train,
-            "losses": tuple(text if name == text else f"{name} = {text}" for name, text in named.items()),
-        }
-    )
+    return with_names(settings).model_copy(update={"train": train})
 
 
 def asked_for(settings: StudySettings | RunSettings) -> dict[str, Any]:
     """Return what was asked for as JSON, without what may change from one start to the next."""
-    return settings.model_dump(mode="json", exclude={"watch"})
+    return settings.model_dump(mode="json", exclude={"watch", "execution"})
 
 
 def list_data(settings: StudySettings | RunSettings) -> Source:
@@ -113,14 +109,27 @@ def reopen(folder: Path) -> Prepared:
     return Prepared(plan, store, splits, open_stages(folder, plan.train, store))
 
 
-def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source, watcher: StudyWatcher) -> Prepared:
-    """Plan, pack and split, or find all that as it was left; ``plan.json`` is written when everything is in order."""
+def prepare(
+    folder: Path,
+    settings: StudySettings | RunSettings,
+    source: Source,
+    watcher: StudyWatcher,
+    started: float | None = None,
+) -> Prepared:
+    """Plan, pack and split, or find all that as it was left; ``plan.json`` is written when everything is in order.
+
+    ``started`` is when the command began, by ``time.monotonic()``, for a study with a limit of time; now, if not given.
+    """
     asked = asked_for(settings)
+    started = time.monotonic() if started is None else started
+    budget = Budget(folder, settings, started) if isinstance(settings, StudySettings) else None
     document = _previous(folder, asked)
     if document is None:
         plan = plan_study(settings, source) if isinstance(settings, StudySettings) else plan_run(settings, source)
     else:
         plan = _plan_from(document, settings.data, source)
+    if document is None and budget is not None:
+        plan = budget.before_packing(plan, source, settings.data.options(plan.train.resolution, settings.train.seed))
     options = settings.data.options(plan.train.resolution, settings.train.seed)
     if not source.entries[0].planes:  # generated, so made at the resolution that was picked
         source = open_source(settings.data.location, options)
@@ -143,8 +152,12 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
         _check_known(prepared)
         prepared = _measured(prepared, watcher)
         _check_trainable(prepared, watcher)
+        notes: dict[str, Any] = {}
+        if budget is not None:
+            prepared = _budgeted(prepared, budget, watcher)
+            notes = {"clock": budget.notes} if budget.notes else {}
         _write_splits(folder, prepared)
-        write_json(folder / PLAN, _document(folder, prepared, asked))
+        write_json(folder / PLAN, _document(folder, prepared, asked) | notes)
     elif [split.fingerprint() for split in splits] != [stored["fingerprint"] for stored in document["splits"]]:
         raise OutputError(
             f"The split of {settings.data.location} is another than when {folder} was begun (--split or --group-file "
@@ -164,7 +177,7 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
 
 def _at_stage(prepared: Prepared, stage: Stage) -> RunPlan:
     """Return the plan of the first training with a stage's resolution and batch size."""
-    first = prepared.run_plan(next(iter(prepared.plan.losses.values())), prepared.plan.seeds[0])
+    first = prepared.run_plan(prepared.plan.trial(next(iter(prepared.plan.losses))))
     settings = first.settings.model_copy(update={"resolution": stage.resolution, "batch_size": stage.batch_size})
     return dataclasses.replace(first, settings=settings)
 
@@ -174,22 +187,33 @@ def _measured(prepared: Prepared, watcher: StudyWatcher) -> Prepared:
 
     It is done once, with the first loss (the batch: with each), and shared by all trials.
     """
-    seed, losses = prepared.plan.seeds[0], list(prepared.plan.losses.values())
+    trials = [prepared.plan.trial(name) for name in prepared.plan.losses]
     rows = min((split.rows["train"] for split in prepared.splits), key=len)
-    rate = None if prepared.plan.train.lr != SEARCH else 1e-3  # whose size takes no time
+    if prepared.plan.train.lr == SEARCH:
+        trials = [trial.at(lr=1e-3) for trial in trials]  # whose size takes no time
     said = []
     if prepared.plan.train.batch_size == LARGEST_BATCH:
-        size = min(largest_batch(prepared.run_plan(loss, seed, lr=rate), prepared.store, rows) for loss in losses)
+        size = min(largest_batch(prepared.run_plan(trial), prepared.store, rows) for trial in trials)
         said.append(f"Batch size: {size}, {'all training images' if size == len(rows) else 'the largest that fits'}.")
         train = prepared.plan.train.model_copy(update={"batch_size": size})
         prepared = dataclasses.replace(prepared, plan=dataclasses.replace(prepared.plan, train=train))
-    machine, how = probe_machine(prepared.run_plan(losses[0], seed, lr=rate), prepared.store, rows)
+    machine, how = probe_machine(prepared.run_plan(trials[0]), prepared.store, rows)
     losses_too = "" if machine.precision == "fp32" else "; losses are float32"
     said.append(f"Computed on: {machine} ({how}){losses_too}.")
     for sentence in said:
         watcher.say(sentence)
     plan = dataclasses.replace(prepared.plan, machine=machine, said=(*prepared.plan.said, *said))
     return dataclasses.replace(prepared, plan=plan)
+
+
+def _budgeted(prepared: Prepared, budget: Budget, watcher: StudyWatcher) -> Prepared:
+    """Fill in the epochs, seeds and losses that the time allows, where it is limited or shared equally."""
+    fold = max(range(len(prepared.splits)), key=lambda number: len(prepared.splits[number].rows["train"]))
+    trials = {name: prepared.plan.trial(name, fold=fold) for name in prepared.plan.losses}
+    measured = {name: (prepared.run_plan(trial), prepared.splits[fold]) for name, trial in trials.items()}
+    return dataclasses.replace(
+        prepared, plan=budget.after_packing(prepared.plan, measured, prepared.store, watcher.say)
+    )
 
 
 def _previous(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
@@ -232,9 +256,12 @@ def _check_known(prepared: Prepared) -> None:
 def _check_trainable(prepared: Prepared, watcher: StudyWatcher) -> None:
     """Raise where the network or its first weights cannot be trained like this: better now than after an hour."""
     plan, store = prepared.plan, prepared.store
-    model = build_model(prepared.run_plan(next(iter(plan.losses.values())), plan.seeds[0]), store)
-    if plan.train.weights != "none" and (said := start_from(model, plan.train.weights)):
-        watcher.say(said)
+    different = {str(trial.changes): trial for trial in map(plan.trial, reversed(plan.losses))}
+    for trial in different.values():  # at last the first
+        run = prepared.run_plan(trial)
+        model = build_model(run, store)
+        if run.settings.weights != "none" and (said := start_from(model, run.settings.weights)):
+            watcher.say(said)
     counts = {len(split.rows["train"]) for split in prepared.splits}
     sizes = [stage.batch_size for stage in plan.train.course()]
     smallest = min(count // -(-count // size) for count in counts for size in sizes)  # batch of an epoch
@@ -270,7 +297,9 @@ def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[s
         },
         "weights": weights_digest(plan.train.weights),
         "plan": {
+            "factor": plan.factor,
             "losses": plan.losses,
+            "changes": {name: dict(change) for name, change in plan.changes.items()},
             "seeds": list(plan.seeds),
             "train": plan.train.model_dump(mode="json"),
             "heads": list(plan.heads),
@@ -278,6 +307,7 @@ def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[s
             "machine": dataclasses.asdict(plan.machine),
             "margin": plan.margin,
             "folds": plan.folds,
+            "race": plan.race,
             "said": list(plan.said),
         },
         "versions": versions(),
@@ -305,6 +335,10 @@ def _plan_from(document: dict[str, Any], data: DataSettings, source: Source | No
         folds=stored["folds"],
         entries=spread_out(source.entries, data.limit) if source else (),
         said=tuple(stored["said"]),
+        factor=stored.get("factor", "loss"),
+        changes=stored.get("changes", {}),
+        race=stored.get("race", False),
+        extended=tuple(row["seeds_before"] for row in document.get("extended", ())),
     )
 
 

@@ -90,7 +90,7 @@ def _row(results: StudyResults, name: str, metrics: list[str], pooled: list[str]
 
 
 def _history(folder: Path, trial: Trial) -> pl.DataFrame:
-    path = folder / "trials" / trial.folder / "history.csv"
+    path = folder / trial.folder / "history.csv"
     try:
         return pl.read_csv(path, infer_schema_length=None)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -131,7 +131,7 @@ def _pictures(folder: Path, prepared: Prepared, results: StudyResults, finished:
     predictions: dict[str, dict[str, np.ndarray]] = {}
     rows: np.ndarray | None = None
     for trial in by_seed[seed]:
-        path = folder / "trials" / trial.folder / "previews.npz"
+        path = folder / trial.folder / "previews.npz"
         if not path.exists():
             continue
         try:

@@ -21,11 +21,11 @@ from basrelief.statistics import Interval, mean_interval, paired_interval
 from basrelief.studies.folds import mean_scores, over_folds
 from basrelief.studies.plan import StudyPlan, Trial
 from basrelief.studies.prepare import Prepared
-from basrelief.studies.run import outcome_of
 from basrelief.studies.scores import ScoreTable, scored_images
+from basrelief.studies.trials import outcome_of
 from basrelief.studies.truth import Truth, read_truth
 
-SCORES, BASELINES = "scores.parquet", "baselines.json"
+SCORES, BASELINES, RACE = "scores.parquet", "baselines.json", "race.json"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class StudyResults:
         return sum(name == loss and how == "failed" for (name, _, _), how in self.ended.items())
 
 
-def collect(folder: Path, prepared: Prepared, *, race: Mapping[str, Any] | None = None) -> StudyResults:
+def collect(folder: Path, prepared: Prepared) -> StudyResults:
     """Read what every finished or failed trial left."""
     plan = prepared.plan
     found: dict[tuple[str, int], dict[int, dict[str, Any]]] = defaultdict(dict)
@@ -96,7 +96,7 @@ def collect(folder: Path, prepared: Prepared, *, race: Mapping[str, Any] | None 
     ended: dict[tuple[str, int, int], str] = {}
     trials = plan.trials()
     for trial in trials:
-        place, cell = folder / "trials" / trial.folder, (trial.name, trial.seed)
+        place, cell = folder / trial.folder, (trial.name, trial.seed)
         outcome = outcome_of(place)
         if outcome is not None and "why" in outcome:
             ended[*cell, trial.fold] = "failed"
@@ -124,8 +124,13 @@ def collect(folder: Path, prepared: Prepared, *, race: Mapping[str, Any] | None 
         read_truth(prepared.store, scores.rows()),
         ended,
         histories,
-        race,
+        read_race(folder) if plan.race else None,
     )
+
+
+def read_race(folder: Path) -> dict[str, Any] | None:
+    """Return what ``race.json`` says, None where the study is no race, or there was no look yet."""
+    return read_json(folder / RACE) if (folder / RACE).exists() else None
 
 
 def write_scores(folder: Path, results: StudyResults) -> None:
@@ -138,7 +143,7 @@ def write_scores(folder: Path, results: StudyResults) -> None:
     for trial in results.trials:
         if (trial.name, trial.seed) not in results.runs:
             continue
-        path = folder / "trials" / trial.folder / SCORES
+        path = folder / trial.folder / SCORES
         frame = pl.scan_parquet(path).with_columns(
             loss=pl.lit(trial.name),
             seed=pl.lit(trial.seed, pl.Int64),

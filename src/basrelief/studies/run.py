@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from basrelief.config import RunSettings, StudySettings, WatchSettings
+from basrelief.config import ExecutionSettings, RunSettings, StudySettings, WatchSettings
 from basrelief.engine import processes
-from basrelief.engine.checkpoint import remove_checkpoints
 from basrelief.engine.trackers import check_trackers
 from basrelief.engine.train import train_run
-from basrelief.errors import BasreliefError, OutOfMemoryError, TrainingError
-from basrelief.files import only_writer, read_json, write_json
+from basrelief.errors import BasreliefError, DataError, TrainingError
+from basrelief.files import only_writer
+from basrelief.studies.clock import StudyClock
+from basrelief.studies.execute import run_trials
+from basrelief.studies.extend import extend_plan, is_study
 from basrelief.studies.lr_search import Rates, search_rates
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare, reopen
+from basrelief.studies.race import block_length, look, running
+from basrelief.studies.trials import mark_failed
 
 
 def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> Prepared:
@@ -34,56 +40,77 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
     OutOfMemoryError
         When memory runs out; the trial at hand does not count as failed.
     """
+    started = time.monotonic()
     check_trackers(settings.watch.tracker)
     source = list_data(settings)
     with only_writer(folder):
-        prepared = prepare(folder, settings, source, watcher)
-        trials = prepared.plan.trials()
-        rates = search_rates(folder, prepared, watcher)
-        waiting = sum(outcome_of(folder / "trials" / trial.folder) is None for trial in trials)
-        first = True
-        for number, trial in enumerate(trials, 1):
-            place = folder / "trials" / trial.folder
-            if outcome_of(place):
-                watcher.trial(number, len(trials), trial, "kept")
-            else:
-                watcher.trial(number, len(trials), trial, "training")
-                started = time.perf_counter()
-                outcome = _train_trial(place, trial, prepared, rates, settings.watch, watcher)
-                watcher.trial(number, len(trials), trial, outcome)
-                waiting -= 1
-                if first and waiting:
-                    minutes = waiting * (time.perf_counter() - started) / 60
-                    others = f"{waiting} trainings take" if waiting > 1 else "training takes"
-                    watcher.say(f"At that pace the other {others} some {minutes:.1f} minutes.")
-                first = False
-            remove_checkpoints(place)  # needed for resuming alone, and thrice the weights' size
-        return prepared
+        clock = StudyClock(folder, started)
+        prepared = prepare(folder, settings, source, watcher, started)
+        return _run(folder, prepared, settings.execution, settings.watch, watcher, clock)
 
 
-def _train_trial(
-    place: Path, trial: Trial, prepared: Prepared, rates: Rates, watch: WatchSettings, watcher: StudyWatcher
-) -> str:
-    """Train one trial, and return how it went, in words."""
-    try:
-        run = train_run(
-            place,
-            prepared.run_plan(trial.expression, trial.seed, trial.fold, rates.of(trial.name, trial.fold)),
-            prepared.store,
-            prepared.splits[trial.fold],
-            smaller=prepared.smaller,
-            watch=watch,
-            draw=False,  # the report has pictures of every loss
-            watcher=watcher,
-        )
-    except OutOfMemoryError:
-        raise  # the machine's doing, so the same command tries this trial again
-    except TrainingError as error:
-        write_json(place / "failed.json", {"loss": trial.expression, "seed": trial.seed, "why": str(error)})
-        return "failed"
-    score = run["val_metrics"].get(run["settings"]["metric"])
-    chosen = "" if score is None else f", {run['settings']['metric']} {score:.3f} on val"
-    return f"finished, best epoch {run['best_epoch']}{chosen}"
+def continue_study(
+    folder: Path,
+    execution: ExecutionSettings,
+    watch: WatchSettings,
+    watcher: StudyWatcher,
+    *,
+    seeds: int = 0,
+    losses: Sequence[str] = (),
+) -> Prepared:
+    """Go on with the study in ``folder`` as it was planned, after adding seeds and losses to its plan.
+
+    Raises
+    ------
+    DataError
+        When there is no study.
+    UsageError
+        When these cannot be added.
+    """
+    clock = StudyClock(folder, time.monotonic())
+    check_trackers(watch.tracker)
+    if not is_study(folder):
+        raise DataError(f"{folder} holds no study. Expected the directory that basrelief study left.")
+    with only_writer(folder):
+        prepared = extend_plan(folder, seeds=seeds, losses=losses) if seeds or losses else reopen(folder)
+        return _run(folder, prepared, execution, watch, watcher, clock)
+
+
+def _run(
+    folder: Path,
+    prepared: Prepared,
+    execution: ExecutionSettings,
+    watch: WatchSettings,
+    watcher: StudyWatcher,
+    clock: StudyClock,
+) -> Prepared:
+    """Train block after block of seeds, and return the study with the seeds that it came to have."""
+    rates = search_rates(folder, prepared, watcher)
+    done, standing = 0, None
+    while True:
+        plan, seeds = clock.another_block(prepared.plan, done, execution, watcher)
+        prepared = dataclasses.replace(prepared, plan=plan)
+        if not seeds or (standing and standing["over"]):
+            return prepared
+        seeds = seeds[: block_length(plan, done)]
+        names = running(plan, standing, done)
+        trials = [trial for trial in _ready(folder, prepared, rates) if trial.seed in seeds and trial.name in names]
+        run_trials(folder, prepared, trials, execution, watch, watcher)
+        done += len(seeds)
+        if plan.race:
+            standing = look(folder, prepared, watcher)
+
+
+def _ready(folder: Path, prepared: Prepared, rates: Rates) -> list[Trial]:
+    """Return the study's trials at their learning rates; one without any has failed."""
+    trials = []
+    for trial in prepared.plan.trials():
+        try:
+            trials.append(trial if "lr" in trial.changes else trial.at(lr=rates.of(trial.name, trial.fold)))
+        except TrainingError as error:
+            mark_failed(folder, trial, str(error))
+            trials.append(trial)
+    return trials
 
 
 def run_training(folder: Path, settings: RunSettings, watcher: StudyWatcher) -> dict[str, Any]:
@@ -100,13 +127,12 @@ def run_training(folder: Path, settings: RunSettings, watcher: StudyWatcher) -> 
                 raise error
             prepared = reopen(Path(place))
             folder = Path(place)
-        (name, expression), *_ = prepared.plan.losses.items()
-        seed = prepared.plan.seeds[0]
+        trial = prepared.plan.trial(next(iter(prepared.plan.losses)))
         rates = search_rates(folder, prepared, watcher)
-        watcher.trial(1, 1, Trial(name, expression, seed, ""), "training")
+        watcher.trial(1, 1, trial, "training")
         return train_run(
             folder,
-            prepared.run_plan(expression, seed, lr=rates.of(name)),
+            prepared.run_plan(trial.at(lr=rates.of(trial.name))),
             prepared.store,
             prepared.split,
             smaller=prepared.smaller,
@@ -130,13 +156,3 @@ def _prepared_by_first(
         raise
     finally:
         processes.from_first((error, str(folder.absolute())))
-
-
-def outcome_of(place: Path) -> dict[str, Any] | None:
-    """Return what a trial's directory holds: its finished ``run.json``, its ``failed.json``, or None."""
-    if (place / "failed.json").exists():
-        return {"why": "unknown", **read_json(place / "failed.json")}
-    if (place / "run.json").exists():
-        run = read_json(place / "run.json")
-        return run if run.get("status") == "finished" and (place / "best.safetensors").exists() else None
-    return None

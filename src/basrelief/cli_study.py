@@ -1,0 +1,119 @@
+"""``basrelief study``: which loss, or which level of another factor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from basrelief.cli_options import (
+    DATA_OPTIONS,
+    EXECUTION_OPTIONS,
+    SPLIT_OPTIONS,
+    TRAIN_OPTIONS,
+    WATCH_OPTIONS,
+    Data,
+    Device,
+    Json,
+    Out,
+    give,
+    with_options,
+)
+
+app = typer.Typer()
+
+# Options of a training that may be the factor, and then have several values.
+FACTOR_OPTIONS: dict[str, tuple[Any, str]] = {
+    "network": (list[str], TRAIN_OPTIONS["network"][1] + " Repeat it with --vary network."),
+    "augment": (list[str], TRAIN_OPTIONS["augment"][1] + " Repeat it with --vary augmentation."),
+    "lr": (
+        list[str],
+        "Learning rate, or search: for each loss the same short search finds one. Repeat it with --vary lr.  "
+        "[default: search]",
+    ),
+}
+
+
+@app.command()
+@with_options(DATA_OPTIONS, SPLIT_OPTIONS, TRAIN_OPTIONS | FACTOR_OPTIONS, WATCH_OPTIONS, EXECUTION_OPTIONS)
+def study(
+    data: Data,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A loss to compare, such as 'bce(mask) + 2*dice(mask)'; repeat for each."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Trainings a loss.  [default: 5]")] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Cross-validate: N (3 or more) trainings a loss and seed, each judged by another part."
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(metavar="X", help="Differences up to this are practically equal.")
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FACTOR", help="What is compared: loss, network, augmentation or lr.  [default: loss]"),
+    ] = None,
+    race: Annotated[
+        bool | None, typer.Option("--race/--no-race", help="Stop losses early that can no longer win.")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="What all trainings have alike: steps or time.  [default: steps]"),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="M", help="Plan seeds, epochs and resolution so that all takes M minutes.")
+    ] = None,
+    status: Annotated[
+        bool, typer.Option("--status", help="Only say how far the study in the directory DATA is.")
+    ] = False,
+    add_seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="To the study in the directory DATA: N more trainings a loss.", min=1),
+    ] = None,
+    add_loss: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Likewise a further loss; repeat for each.")
+    ] = None,
+    out: Out = None,
+    device: Device = None,
+    as_json: Json = False,
+    options: Any = None,
+) -> None:
+    """Which loss? Train each on the same seeds, compare in pairs, and report.
+
+    With the directory of a study as DATA, go on with that study.
+    """
+    from basrelief import app as functions
+    from basrelief.terminal import StudyProgress, show_status
+
+    if status:
+        give(functions.study_status(data), as_json, show_status)
+        return
+    given = {
+        "losses": tuple(loss) if loss else None,
+        "seeds": seeds,
+        "folds": folds,
+        "margin": margin,
+        "vary": vary,
+        "race": race,
+        "budget": budget,
+        "minutes": minutes,
+        "add_seeds": add_seeds,
+        "add_losses": add_loss,
+        "device": device,
+        **options,
+    }
+    with StudyProgress() as watcher:
+        verdict = functions.study(data, out=out, watcher=watcher, **given)
+    give(verdict, as_json, say_verdict)
+    if all(row["mean"] is None for row in verdict["losses"]):
+        raise typer.Exit(1)
+
+
+def say_verdict(verdict: dict[str, Any]) -> None:
+    """Print a verdict in words and tables."""
+    from basrelief.terminal import show_verdict
+
+    show_verdict(verdict)
