@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from basrelief.statistics import bootstrap_interval
 from basrelief.studies.decisions import bounds, decide_all, shown_interval
+from basrelief.studies.factors import FACTORS
 from basrelief.studies.results import score_matrix
 from basrelief.studies.standing import is_ahead_once
 from basrelief.studies.verdict import verdict
@@ -24,7 +26,7 @@ def test_the_document_is_plain_json_and_the_same_again() -> None:
     assert text == json.dumps(verdict(made), allow_nan=False)
     document = json.loads(text)
     assert set(document["losses"][0]) == {
-        "name", "expression", "mean", "ci", "bootstrap_ci", "seeds", "failed", "failure_bound",
+        "name", "expression", "level", "mean", "ci", "bootstrap_ci", "seeds", "failed", "failure_bound",
     }  # fmt: skip
     assert set(document["pairs"][0]) == {
         "a", "b", "difference", "ci", "bootstrap_ci", "decision", "by_race", "seeds", "more_seeds", "more_seeds_range",
@@ -212,7 +214,10 @@ def test_a_raced_study_is_decided_by_the_races_rule() -> None:
         runs={cell: run for cell, run in made.runs.items() if cell in kept},
         ended={cell: how for cell, how in made.ended.items() if cell[:2] in kept},
         scores=scores,
-        race={"dropped": [{"name": "dice", "after": 3}]},
+        race={
+            "dropped": [{"name": "dice", "seeds": 3}],
+            "margins": [{"a": a, "b": b, "margin": 0.005} for a, b in itertools.combinations(made.plan.losses, 2)],
+        },
     )
     document = verdict(raced)
     assert document["race"] == raced.race
@@ -227,9 +232,16 @@ def test_a_raced_study_is_decided_by_the_races_rule() -> None:
 )
 def test_the_words_name_what_is_varied(factor: str, noun: str) -> None:
     made = results({"one": 0.8, "two": 0.7})
-    made.plan.__dict__["factor"] = factor
-    document = verdict(made)
+    changes = {name: {FACTORS[factor]: name} for name in made.plan.losses}
+    document = verdict(dataclasses.replace(made, plan=dataclasses.replace(made.plan, factor=factor, changes=changes)))
     assert document["factor"] == factor
+    assert document["losses"][1]["level"] == ("two(mask)" if factor == "loss" else "two")
     assert document["summary"].startswith(f"one is the better {noun} here")
     at_one_rate = [warning for warning in document["warnings"] if "at one learning rate" in warning]
     assert len(at_one_rate) == (factor != "lr")
+
+
+def test_epochs_that_differ_since_the_time_is_equal_are_said() -> None:
+    made = results({"bce": 0.8, "dice": 0.7})
+    plan = dataclasses.replace(made.plan, changes={"bce": {"epochs": 4}, "dice": {}})
+    assert "5 seeds, 4 to 5 epochs, one learning rate" in verdict(dataclasses.replace(made, plan=plan))["summary"]
