@@ -155,7 +155,7 @@ def main() -> None:
             study = prepared(folder, asked.losses, asked.seeds, asked.each)
             for trial in study.plan.trials():
                 number = list(study.plan.losses).index(trial.name)
-                make_trial(folder / "trials" / trial.folder, trial, number, study.store)
+                make_trial(folder / trial.folder, trial, number, study.store)
         sizes = [f"--{name}={getattr(asked, name)}" for name in ("losses", "seeds", "each")]
         words = [sys.executable, __file__, "--measure", f"--folder={folder}", *sizes]
         found = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout)

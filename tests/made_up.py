@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -25,14 +24,20 @@ def results(
     metric: str = "mask/iou",
     noise: float = 0.01,
     missing: tuple[str, int] | None = None,
+    keep: Collection[tuple[str, int]] | None = None,
     curves: dict[str, list[float]] | None = None,
     second: tuple[str, dict[str, float]] | None = None,
     val: dict[str, float] | None = None,
+    salt: int = 0,
     change: Callable[[str, int, np.ndarray], np.ndarray] = lambda name, seed, scores: scores,
     **more: Any,
 ) -> StudyResults:
-    """Return made-up results; ``change`` may alter a training's test scores, ``more`` goes to ``StudyResults``."""
-    rng = np.random.default_rng(0)
+    """Return made-up results of 40 test images.
+
+    ``missing`` failed; only those of ``keep`` were trained at all; ``change`` may alter a training's test scores, and
+    ``more`` goes to ``StudyResults``.
+    """
+    rng = np.random.default_rng(salt)
     plan = StudyPlan(
         losses={name: f"{name}(mask)" for name in means},
         seeds=tuple(range(seeds)),
@@ -50,6 +55,8 @@ def results(
     difficulty = rng.normal(0, 0.1, images)
     for name, mean in means.items():
         for seed in range(seeds):
+            if keep is not None and (name, seed) not in keep:
+                continue
             ended[name, seed, 0] = "failed" if (name, seed) == missing else "finished"
             if (name, seed) == missing:
                 failures[name, seed] = "diverged"

@@ -102,7 +102,7 @@ def test_the_larger_disparity_is_the_nearer() -> None:
 def test_an_order_that_turns_round_on_small_figures_is_found() -> None:
     figure = np.tile([0.1, 0.2, 0.3], 20)
 
-    def worse_on_small(name: str, seed: int, scores: np.ndarray) -> np.ndarray:  # noqa: ARG001
+    def worse_on_small(name: str, seed: int, scores: np.ndarray) -> np.ndarray:
         return scores - 0.3 * ((name == "bce") & (figure == 0.1))
 
     made = results({"bce": 0.9, "dice": 0.7}, images=60, change=worse_on_small, truth=Truth(figure))

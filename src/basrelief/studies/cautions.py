@@ -19,11 +19,12 @@ from basrelief.studies.decisions import margin_of
 from basrelief.studies.results import StudyResults
 from basrelief.studies.scores import scored_images
 from basrelief.studies.standing import is_lopsided
-from basrelief.studies.words import count, factor_of, listed, noun, nouns, value
+from basrelief.studies.words import count, epochs, listed, noun, nouns, value
 
 FEW_SEEDS = 3
 FEW_GROUPS = 5
 MANY_EMPTY, MOSTLY_EMPTY = 0.1, 0.5  # shares of masks
+CLOSE = 0.005  # adjusted p-values above are a close call, which a skewed spread may have made
 UNLIKELY = 0.01  # as far off as a seed is by luck in one of a hundred losses
 
 
@@ -63,7 +64,7 @@ def _about_identical_scores(results: StudyResults) -> list[str]:
         if one.size and one.shape == two.shape and np.array_equal(one, two, equal_nan=True):
             alike += [a, b]
     names = list(dict.fromkeys(alike))
-    same = len({results.plan.losses[name] for name in names}) == 1 and factor_of(results) == "loss"
+    same = len({results.plan.losses[name] for name in names}) == 1 and results.plan.factor == "loss"
     if not names or same:  # one loss compared with itself
         return []
     return [
@@ -80,7 +81,8 @@ def _about_hanging(results: StudyResults, document: Mapping[str, Any]) -> list[s
             continue
         other = pair["b"] if pair["a"] == winner else pair["a"]
         if pair["hangs_on"] is None:
-            few += [other] if is_lopsided(results, pair["a"], pair["b"]) else []
+            close = pair["decision"] == "equal" or pair["p_adjusted"] is None or pair["p_adjusted"] > CLOSE
+            few += [other] if close and is_lopsided(results, pair["a"], pair["b"]) else []
             continue
         ((kind, which),) = pair["hangs_on"].items()
         if kind == "last_epoch":
@@ -98,6 +100,11 @@ def _about_hanging(results: StudyResults, document: Mapping[str, Any]) -> list[s
         found.append(
             f"That {winner} is {claim} {other} hangs on {kind} {which}: without it the answer changes. {advice}"
         )
+    if few:
+        found.append(
+            f"Few images make most of what tells {winner} from {listed(few)}, and it is a close call: the interval may "
+            "be too narrow. More test images help."
+        )
     return found
 
 
@@ -108,10 +115,10 @@ def _about_budget(results: StudyResults) -> list[str]:
     if rising:
         found.append(
             f"{listed(rising)} {'was' if len(rising) == 1 else 'were'} still improving when training ended: at this "
-            f"learning rate and {count(plan.train.epochs or 0, 'epoch')} the study compares speed, not what each "
+            f"learning rate and {epochs(results)} the study compares speed, not what each "
             f"{noun(results)} reaches. More epochs or another learning rate may change the order."
         )
-    if plan.train.lr != SEARCH and factor_of(results) != "lr":
+    if plan.train.lr != SEARCH and results.plan.factor != "lr":
         rate = f" ({plan.train.lr:g})" if isinstance(plan.train.lr, float) else ""
         article = "an" if noun(results)[0] in "aeiou" else "a"
         found.append(
@@ -152,8 +159,8 @@ def _about_loss(results: StudyResults, row: Mapping[str, Any]) -> list[str]:
 def seeds_far_off(results: StudyResults, loss: str) -> list[int]:
     """Return the seeds of a loss that came out far worse than its others, so that its interval is not to be trusted.
 
-    They have lost more than half of the lead that the middle seed has on the mean baseline; or the worst one lies
-    farther off than luck has it (``diagnose``), by more than the margin of practical equality.
+    They have lost more than half of the lead that the middle seed has on the mean baseline; or they lie farther off
+    than luck has it (``diagnose``), behind the middle seed by more than the margin of practical equality.
     """
     primary = str(results.plan.train.metric)
     values, seeds = results.scores.matrix(loss, primary), results.seeds_of(loss)
@@ -167,10 +174,11 @@ def seeds_far_off(results: StudyResults, loss: str) -> list[int]:
     if baseline is not None and len(seeds) > 2:
         lead = means - sign * baseline
         off = lead < np.median(lead) / 2 if np.median(lead) > 0 else off
-    signs, worst = diagnose(values[:, known], groups=results.scores.units(known)), int(means.argmin())
-    if worst == signs.outlying_seed and signs.outlying_p is not None and signs.outlying_p < UNLIKELY:
-        others = np.delete(means, worst)
-        off[worst] |= others.min() - means[worst] > margin_of(results, primary, [float(abs(others.mean()))])
+    signs = diagnose(values[:, known], groups=results.scores.units(known))
+    if signs.outlying_p is not None and signs.outlying_p < UNLIKELY:
+        for place in signs.outlying_seeds:
+            behind = float(np.median(means) - means[place])
+            off[place] |= behind > margin_of(results, primary, [float(abs(np.median(means)))])
     return [seed for seed, found in zip(seeds, off, strict=True) if found]
 
 
@@ -208,7 +216,7 @@ def _about_empty_masks(results: StudyResults) -> list[str]:
             "Dice: a network that predicts nothing does well. Read the pooled scores beside them."
         ]
     losses = {name: parse_loss(text) for name, text in results.plan.losses.items()}
-    if factor_of(results) != "loss":  # one loss for all of them, which is named by its expression
+    if results.plan.factor != "loss":  # one loss for all of them, which is named by its expression
         losses = {text: parse_loss(text) for text in dict.fromkeys(results.plan.losses.values())}
     blind = [name for name, loss in losses.items() if "mask" in loss.targets and "mask" not in loss.pixelwise]
     if not blind:
@@ -253,7 +261,7 @@ def _about_looks(results: StudyResults) -> list[str]:
     if not before:
         return []
     return [
-        f"Seeds were added after a verdict with {' and one with '.join(count(n, 'seed') for n in before)}. Every further "
-        "look gives luck another chance, so what is only just decided is less sure than it says. Where their number is "
-        "open from the start, --race accounts for the looks."
+        f"Seeds were added after a verdict with {' and one with '.join(count(n, 'seed') for n in before)}. Every "
+        "further look gives luck another chance, so what is only just decided is less sure than it says. Where their "
+        "number is open from the start, --race accounts for the looks."
     ]

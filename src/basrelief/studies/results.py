@@ -154,7 +154,8 @@ def write_scores(folder: Path, results: StudyResults) -> None:
         first = ["loss", "seed", "split", "id", "group", "row"]
         parts.append(frame.select(*first, pl.exclude(first)))
     table = pl.concat(parts, how="diagonal") if parts else pl.LazyFrame()
-    write_atomic(folder / SCORES, lambda temporary: table.sink_parquet(temporary))
+    # A third less time than polars's own level, for a file larger by a twentieth.
+    write_atomic(folder / SCORES, lambda temporary: table.sink_parquet(temporary, compression_level=1))
 
 
 def _baseline(folder: Path, prepared: Prepared) -> dict[str, float]:

@@ -32,6 +32,8 @@ class ScoreTable:
 
     Attributes
     ----------
+    ids
+        Name of every line of the store's index.
     metrics
         Names of the metrics that have a score for each image, in the order of the trials' files.
     """
@@ -39,7 +41,7 @@ class ScoreTable:
     def __init__(
         self, primary: str, seeds: Mapping[str, Sequence[int]], groups: NDArray[np.int64], ids: pl.Series
     ) -> None:
-        self.primary, self.ids = primary, ids
+        self.primary, self.ids = primary, ids.to_numpy()
         self.metrics: tuple[str, ...] = ()
         self._groups = np.asarray(groups, np.int64)
         self._places = {(loss, seed): place for loss, found in seeds.items() for place, seed in enumerate(found)}

@@ -8,7 +8,7 @@ from typing import Any
 from basrelief.config import SEARCH
 from basrelief.metrics import higher_is_better
 from basrelief.studies.results import StudyResults
-from basrelief.studies.words import count, factor_of, noun, nouns, some, value
+from basrelief.studies.words import count, epochs, noun, nouns, some, value
 
 
 def summary(results: StudyResults, document: Mapping[str, Any]) -> str:
@@ -47,8 +47,8 @@ def _basis(results: StudyResults) -> str:
     parts = [count(len(plan.seeds), "seed")]
     if plan.folds > 1:
         parts.append(f"{plan.folds} folds")
-    parts.append(count(plan.train.epochs or 0, "epoch"))
-    if factor_of(results) != "lr":
+    parts.append(epochs(results))
+    if results.plan.factor != "lr":
         searched = plan.train.lr == SEARCH
         parts.append(
             f"a learning rate searched for each {noun(results)}"

@@ -31,7 +31,6 @@ from basrelief.studies.scores import scored_images
 from basrelief.studies.standing import what_it_hangs_on
 from basrelief.studies.strata import strata
 from basrelief.studies.summary import summary
-from basrelief.studies.words import factor_of
 
 
 def verdict(results: StudyResults) -> dict[str, Any]:
@@ -45,7 +44,7 @@ def verdict(results: StudyResults) -> dict[str, Any]:
     chosen = _chosen_on_val(results, primary)
     document: dict[str, Any] = {
         "primary": primary,
-        "factor": factor_of(results),
+        "factor": results.plan.factor,
         "losses": _losses(results, decided, boot, primary),
         "pairs": _pairs(results, decided, boot, primary),
         "winner": decided.winner,
@@ -79,6 +78,7 @@ def write_results(folder: Path, results: StudyResults) -> dict[str, Any]:
 
 def _losses(results: StudyResults, decided: Decided, boot: Bootstrap, metric: str) -> list[dict[str, Any]]:
     rows = []
+    levels = results.plan.levels()
     for place, (name, expression) in enumerate(results.plan.losses.items()):
         interval = decided.means[name]
         mean, ci = (None, None) if interval is None else (interval.difference, (interval.low, interval.high))
@@ -87,6 +87,7 @@ def _losses(results: StudyResults, decided: Decided, boot: Bootstrap, metric: st
             {
                 "name": name,
                 "expression": expression,
+                "level": levels[name],
                 "mean": mean,
                 "ci": _shown(ci, mean, bounds(metric)),
                 "bootstrap_ci": _shown(boot.losses[place], mean, bounds(metric)),

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from basrelief.metrics import is_in_unit
+from basrelief.studies.factors import PLURALS, WORDS
 from basrelief.studies.results import StudyResults
 
 NAMED = 4  # names that a sentence lists, before it counts the rest
-FACTORS = {"loss": "loss", "network": "network", "augmentation": "augmentation", "lr": "learning rate"}
-
-
-def factor_of(results: StudyResults) -> str:
-    """Return what the study varies: "loss", "network", "augmentation" or "lr"."""
-    return str(getattr(results.plan, "factor", "loss"))
 
 
 def noun(results: StudyResults) -> str:
     """Return what the study varies, as a word for one of them."""
-    return FACTORS[factor_of(results)]
+    return WORDS[results.plan.factor]
 
 
 def nouns(results: StudyResults) -> str:
     """Return what the study varies, as a word for several of them."""
-    word = noun(results)
-    return f"{word}es" if word.endswith("s") else f"{word}s"
+    return PLURALS[results.plan.factor]
+
+
+def epochs(results: StudyResults) -> str:
+    """Return how many epochs the trainings had: "20 epochs", or "12 to 20 epochs" where each had the same time."""
+    plan = results.plan
+    own = [plan.changes.get(name, {}).get("epochs", plan.train.epochs) or 0 for name in plan.losses]
+    return count(max(own), "epoch") if min(own) == max(own) else f"{min(own):,} to {count(max(own), 'epoch')}"
 
 
 def value(results: StudyResults, number: float, metric: str) -> str:
