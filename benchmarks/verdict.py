@@ -167,9 +167,10 @@ def ranges(reps: int) -> dict[str, float]:
 
 def faults(results: dict[str, Any], reps: int, *, quick: bool) -> list[str]:
     """Return which limits are not kept, a sentence each; a quick run allows for three standard errors."""
-    slack = 3 * math.sqrt(0.05 * 0.95 / reps) if quick else 0.0
+    error = math.sqrt(WRONG * (1 - WRONG) / (reps // 3 if quick else reps))
+    slack = 3 * error if quick else 0.0
     low, high = COVERAGE[0] - slack, COVERAGE[1] + slack
-    most_wrong = WRONG + max(slack, CHANCE * math.sqrt(WRONG * (1 - WRONG) / reps))
+    most_wrong = WRONG + max(slack, CHANCE * error)
     found = [
         f"{row['regime']}: coverage {row['coverage']['verdict']:.3f}, asked {COVERAGE[0]} to {COVERAGE[1]}."
         for row in results["coverage"]
@@ -236,7 +237,7 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions; limits allow for chance")
+    parser.add_argument("--quick", action="store_true", help="200 studies, 67 families; limits allow for chance")
     parser.add_argument("--aa", action="store_true", help="train one loss under two names instead")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     options = parser.parse_args(arguments)
@@ -244,14 +245,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from verdict_aa import main as train_alike
 
         return train_alike(json_wanted=options.json)
-    reps = 300 if options.quick else 3000
+    reps = 200 if options.quick else 3000
     results: dict[str, Any] = {"repetitions": reps, "coverage": [], "families": []}
     for regime in REGIMES:
         print(regime.name, file=sys.stderr)
-        results["coverage"].append(coverage(regime, reps, 200 if options.quick else 1000))
+        results["coverage"].append(coverage(regime, reps, 100 if options.quick else 1000))
     for family in FAMILIES:
         print(family.name, file=sys.stderr)
-        results["families"].append(compete(family, reps))
+        results["families"].append(compete(family, reps // 3 if options.quick else reps))
     results["ranges"] = ranges(reps // 3)
     results["faults"] = faults(results, reps, quick=options.quick)
     if options.json:

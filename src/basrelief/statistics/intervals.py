@@ -142,10 +142,10 @@ def errors_of_mean(squares: MeanSquares, *, pooled: float = 1) -> tuple[tuple[Fl
 
     The first adds both sources by Satterthwaite. Where the rest's mean square exceeds another, that component's
     estimate would be negative; the rest then counts only as much as the smaller of the others, so the variance never
-    falls below either, and nothing jumps. His degrees of freedom weigh each mean square by its share of the variance. With three
-    seeds the seeds' mean square is often far too small by chance, and then also claims that it hardly matters: the
-    degrees of freedom are largest just where they should be smallest. Alone, intervals at 95 % cover 92 %, and p-values
-    below 0.005, which Holm asks for with ten pairs, come three times too often. Two things mend that:
+    falls below either, and nothing jumps. His degrees of freedom weigh each mean square by its share of the variance.
+    With three seeds the seeds' mean square is often far too small by chance, and then also claims that it hardly
+    matters: the degrees of freedom are largest just where they should be smallest. Alone, intervals at 95 % cover 92 %,
+    and p-values below 0.005, which Holm asks for with ten pairs, come three times too often. Two things mend that:
 
     * in the weights, not in the variance, each mean square is raised by ``LIFT`` times its relative standard deviation,
       √(2/ν);
