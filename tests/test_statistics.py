@@ -20,7 +20,9 @@ def test_interval_equals_the_analysis_of_variance_done_by_hand() -> None:
     interval = mean_interval(d)
     ms_seed, ms_image, ms_rest = 3 * 2 / 1, 2 * 12.5 / 2, (4 * 0.25) / 2
     variance = (ms_seed + ms_image - ms_rest) / 6
-    df = (6 * variance) ** 2 / (ms_seed**2 + ms_image**2 / 2 + ms_rest**2 / 2)
+    # In the degrees of freedom alone, each is raised by twice its relative standard deviation, √(2/df): √2 and 1.
+    seed, image = ms_seed * (1 + 2 * 2**0.5), ms_image * (1 + 2 * 1)
+    df = (seed + image - ms_rest) ** 2 / (seed**2 / 1 + image**2 / 2 + ms_rest**2 / 2)
     assert interval.difference == 3
     assert interval.high is not None
     assert interval.high - 3 == pytest.approx(t.ppf(0.975, df) * variance**0.5, rel=1e-12)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 import basrelief as br
@@ -22,7 +23,7 @@ TRIAL = "trials/00-bce-mask/seed-0"
 FILES = [
     "plan.json", "splits.csv", "data/store.json", "data/index.parquet", "data/image-000.npy", "data/mask-000.npy",
     f"{TRIAL}/run.json", f"{TRIAL}/scores.parquet", f"{TRIAL}/history.csv", f"{TRIAL}/previews.npz",
-    f"{TRIAL}/best.safetensors", "verdict.json",
+    f"{TRIAL}/best.safetensors", f"{TRIAL}/history.parquet", "verdict.json", "baselines.json",
 ]  # fmt: skip
 
 
@@ -93,3 +94,24 @@ def test_links_that_lead_nowhere_or_in_a_circle(tmp_path: Path) -> None:
         br.study(data, out=tmp_path / "s", **SMALL)
     assert br.inspect(data).usable == 11
     br.study(data, out=tmp_path / "s", skip_broken=True, **SMALL)
+
+
+def test_the_baseline_is_kept_and_computed_anew_where_that_is_damaged(
+    finished: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = shutil.copytree(finished[1], tmp_path / "study")
+    kept = (study / "baselines.json").read_bytes()
+    before = app.report(study, to="json")["baselines"]
+    spoil(study / "baselines.json", "half")
+    assert app.report(study, to="json")["baselines"] == before
+    assert (study / "baselines.json").read_bytes() == kept
+    monkeypatch.setattr("basrelief.studies.results.mean_baseline", None)  # not to be called
+    assert app.report(study, to="json")["baselines"] == before
+
+
+def test_scores_of_other_images_are_refused(finished: tuple[Path, Path], tmp_path: Path) -> None:
+    study = shutil.copytree(finished[1], tmp_path / "study")
+    path = study / TRIAL / "scores.parquet"
+    pl.read_parquet(path).with_columns(pl.col("row") + 1).write_parquet(path)
+    with pytest.raises(DataError, match="are of other"):
+        app.report(study)

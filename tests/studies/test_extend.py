@@ -37,6 +37,8 @@ def test_a_study_that_grew_is_the_one_that_was_larger_from_the_start(discs: Path
     one, two = (json.loads((out / "verdict.json").read_text()) for out in (grown, whole))
     for key in ("losses", "pairs", "winner"):
         assert one[key] == two[key]
+    assert any("added after a verdict with 1 seed." in warning for warning in one["warnings"])
+    assert not any("added after" in warning for warning in two["warnings"])
 
 
 def test_asking_again_for_what_was_interrupted_adds_nothing(discs: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_what_uses_one_fold_of_a_study_says_which_and_missing_folds_are_said(stu
     shutil.copytree(study, tmp_path / "study")
     shutil.rmtree(tmp_path / "study" / "trials" / "00-bce-mask" / "seed-1-fold-2")
     warned = " ".join(report(tmp_path / "study", to="json")["warnings"])
-    assert "Only 3 of 4 trainings have all their folds" in warned
+    assert "Only 11 of 12 trainings are there, and only a seed with all its folds counts" in warned
 
 
 def test_a_split_that_flatters_is_a_warning_of_the_verdict(tmp_path: Path) -> None:

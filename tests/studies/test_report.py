@@ -98,7 +98,8 @@ def test_a_pdf_without_a_browser_leaves_what_was_there(
 def test_the_command_of_a_study_of_another_factor_asks_for_the_same(tmp_path: Path) -> None:
     from basrelief import cli
 
-    asked = SMALL | {
+    machine = {"threads": 1, "epochs": 1, "seeds": 1}
+    asked = SMALL | machine | {"vary": "lr", "lr": ("slow = 1e-4", "1e-2"), "losses": ("bce(mask)",)}
         "vary": "lr",
         "lr": ("slow = 1e-4", "1e-2"),
         "losses": ("bce(mask)",),

@@ -3,72 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 import pytest
 
-from basrelief.config import DataSettings, TrainSettings
-from basrelief.engine.baseline import MEAN_BASELINE
-from basrelief.engine.machine import choose_machine
-from basrelief.studies.plan import StudyPlan
-from basrelief.studies.results import StudyResults, compare, score_matrix
-from basrelief.studies.verdict import is_rising, verdict
-
-
-def results(
-    means: dict[str, float],
-    *,
-    seeds: int = 5,
-    images: int = 40,
-    metric: str = "mask/iou",
-    noise: float = 0.01,
-    missing: tuple[str, int] | None = None,
-    curves: dict[str, list[float]] | None = None,
-    second: tuple[str, dict[str, float]] | None = None,
-) -> StudyResults:
-    rng = np.random.default_rng(0)
-    plan = StudyPlan(
-        losses={name: f"{name}(mask)" for name in means},
-        seeds=tuple(range(seeds)),
-        data=DataSettings(location="made up"),
-        train=TrainSettings(network="masknet", resolution=(16, 16), epochs=5, lr=1e-3, metric=metric),
-        heads=("mask",) if metric.startswith("mask") else ("depth",),
-        background=False,
-        machine=choose_machine("cpu", "fp32"),
-        margin=None,
-        folds=1,
-        entries=(),
-        said=(),
-    )
-    frames, runs, failures = [], {}, {}
-    difficulty = rng.normal(0, 0.1, images)
-    for name, mean in means.items():
-        for seed in range(seeds):
-            if (name, seed) == missing:
-                failures[name, seed] = "diverged"
-                continue
-            columns = {metric: mean + difficulty + noise * rng.normal(size=images) + noise * rng.normal()}
-            if second:
-                columns[second[0]] = second[1][name] + difficulty + noise * rng.normal(size=images)
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "loss": name,
-                        "seed": seed,
-                        "split": "test",
-                        "id": [str(i) for i in range(images)],
-                        "group": range(images),
-                        "row": range(images),
-                        **columns,
-                    }
-                )
-            )
-            runs[name, seed] = {
-                "classes": ["figure"],
-                "depth_unit": "m",
-                "curve": (curves or {}).get(name, [0.1, 0.5, 0.5, 0.5, 0.5]),
-            }
-    baselines = {MEAN_BASELINE: {metric: 0.0 if metric.startswith("mask") else 99.0}}
-    return StudyResults(plan, tuple(plan.trials()), runs, failures, pl.concat(frames), baselines)
+from basrelief.studies.cautions import is_rising
+from basrelief.studies.results import compare, score_matrix
+from basrelief.studies.verdict import verdict
+from made_up import results
 
 
 def test_a_clear_winner_is_named_with_its_interval() -> None:
@@ -135,9 +75,10 @@ def test_a_pair_uses_the_seeds_both_finished_and_failures_are_counted() -> None:
 
 
 def test_images_without_a_score_are_left_out_for_both() -> None:
-    made = results({"bce": 0.8, "dice": 0.7})
-    hole = pl.when((pl.col("loss") == "bce") & (pl.col("row") == 3)).then(None).otherwise(pl.col("mask/iou"))
-    made = StudyResults(**{**made.__dict__, "scores": made.scores.with_columns(hole.alias("mask/iou"))})
+    def hole(name: str, seed: int, scores: np.ndarray) -> np.ndarray:
+        return np.where((name == "bce") & (np.arange(len(scores)) == 3), np.nan, scores)
+
+    made = results({"bce": 0.8, "dice": 0.7}, change=hole)
     interval = compare(made, "bce", "dice", "mask/iou")
     assert interval is not None
     assert interval.units == 39

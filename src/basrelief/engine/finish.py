@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from basrelief.engine import processes
 from basrelief.engine.checkpoint import BEST, load_checkpoint, remove_checkpoints, restore_model
 from basrelief.engine.evaluate import evaluate
 from basrelief.engine.machine import versions
+from basrelief.engine.memory import step_memory
 from basrelief.engine.run_files import write_previews, write_scores
 from basrelief.engine.run_plan import RunPlan
 from basrelief.errors import TrainingError
@@ -105,6 +107,8 @@ def finish_run(
     timed = history[1:] or history  # the first epoch also warms caches up
     trained = header["samples"]["train"]
     classes = store.facts.classes
+    last = plan.settings.course()[-1]
+    at_last = plan.settings.model_copy(update={"resolution": last.resolution, "batch_size": last.batch_size})
     finished = {
         **header,
         "status": "finished",
@@ -116,6 +120,7 @@ def finish_run(
         "val_metrics": summarise(results["val"][1], classes),
         "images_per_second": trained * len(timed) / sum(record["seconds"] for record in timed),
         "seconds": sum(record["seconds"] for record in history),
+        "step_memory": step_memory(dataclasses.replace(plan, settings=at_last), store),
     }
     if processes.is_first():
         write_scores(folder, store, results)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 import traceback
 from collections.abc import Callable
@@ -38,6 +40,8 @@ WORDS = (
     "bad_alloc",
     "could not create a memory",  # oneDNN
 )
+
+_found: dict[str, Needs | None] = {}
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,34 @@ def count_needs(plan: RunPlan, store: Store) -> Needs | None:
     half = weights // 2 if dtype else 0  # autocast's copies
     fixed = weights * (2 + STATES.get(plan.settings.optimizer, 2)) + half
     return Needs(round(SLACK * fixed), max(1, round(SLACK * sample)))
+
+
+def begin_measuring(device: torch.device) -> None:
+    """Let ``step_memory`` measure from here on, where the device can tell."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def step_memory(plan: RunPlan, store: Store) -> dict[str, Any] | None:
+    """Return the bytes that a training step takes, as ``run.json`` has them: "bytes", and "kind", how they were found.
+
+    "measured": the most that torch had allocated on the GPU of the first process since ``begin_measuring``, scoring
+    included. "counted": an estimate, from the weights, their gradients, the optimizer's state and what the backward
+    pass keeps of the images computed at once (``count_needs``); torch has no such figure for a CPU. ``plan`` has the
+    resolution and batch size of the stage that is meant. None where it cannot be counted.
+    """
+    if plan.machine.device.startswith("cuda"):
+        return {"bytes": torch.cuda.max_memory_allocated(plan.machine.device), "kind": "measured"}
+    needs = _counted(dataclasses.replace(plan, seed=0), store)
+    return None if needs is None else {"bytes": needs.of(_at_once(plan)), "kind": "counted"}
+
+
+def _counted(plan: RunPlan, store: Store) -> Needs | None:
+    """Return ``count_needs``, found once in a process for all trainings that need the same."""
+    key = json.dumps(plan.document(store), sort_keys=True)
+    if key not in _found:
+        _found[key] = count_needs(plan, store)
+    return _found[key]
 
 
 def available_bytes(device: str) -> int:

@@ -22,7 +22,7 @@ from basrelief.engine.checkpoint import BEST, weights_hash
 from basrelief.engine.evaluate import evaluate, forward, in_label_values
 from basrelief.engine.finish import finish_run, open_loaders, run_facts
 from basrelief.engine.machine import prepare_model
-from basrelief.engine.memory import explain_out_of_memory, is_out_of_memory
+from basrelief.engine.memory import begin_measuring, explain_out_of_memory, is_out_of_memory
 from basrelief.engine.optimize import RunningAverage, build_optimizer, clip_gradients, freeze, gradient_norm
 from basrelief.engine.records import RunningShares, RunningTerms
 from basrelief.engine.run_files import previous_run, write_history
@@ -155,6 +155,7 @@ def _train_run(
     trackers = open_trackers(folder, names, document, done=state.step, every=watch.log_every, say=watcher.say)
     trackers.restore(restored)
     watcher.begin(f"{plan.loss}, seed {plan.seed}", settings.metric, steps, state.step)
+    begin_measuring(device)
 
     # A process's own random streams are told apart by its number; the first one's are those of a run alone.
     own_stream = () if first else (processes.number(),)

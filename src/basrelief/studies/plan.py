@@ -107,6 +107,8 @@ class StudyPlan:
         Name -> settings in which its trainings differ from ``train``.
     race
         Whether losses that can no longer win are stopped early.
+    extended
+        How many seeds there were each time that seeds or losses were added.
     """
 
     losses: dict[str, str]
@@ -123,6 +125,7 @@ class StudyPlan:
     factor: str = "loss"
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     race: bool = False
+    extended: tuple[int, ...] = ()
 
     def trials(self) -> list[Trial]:
         """Return all trials, a seed's losses side by side, so that a study cut short compares what it has."""
@@ -166,6 +169,8 @@ def plan_study(settings: StudySettings, source: Source, *, alone: bool = False, 
         )
     said: list[str] = []
     losses, changes = _levels(settings, source, said)
+    if settings.race and len(losses) < 2:
+        raise UsageError("--race stops losses that can no longer win, so there must be two at least.")
     parsed = {name: parse_loss(expression) for name, expression in losses.items()}
     for loss in parsed.values():
         check_targets(loss, source.targets, source.location)

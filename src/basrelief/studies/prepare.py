@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from basrelief.engine.watcher import Watcher
 from basrelief.engine.weights import start_from, weights_digest
 from basrelief.errors import DataError, OutputError, UsageError
 from basrelief.files import read_json, write_atomic, write_json
+from basrelief.studies.budget import Budget
 from basrelief.studies.factors import name_losses, with_names
 from basrelief.studies.plan import StudyPlan, Trial, plan_run, plan_study
 from basrelief.studies.stores import PLAN, SMALLER, STORE, changed, open_stages, pack_stages, packed_store
@@ -107,14 +109,27 @@ def reopen(folder: Path) -> Prepared:
     return Prepared(plan, store, splits, open_stages(folder, plan.train, store))
 
 
-def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source, watcher: StudyWatcher) -> Prepared:
-    """Plan, pack and split, or find all that as it was left; ``plan.json`` is written when everything is in order."""
+def prepare(
+    folder: Path,
+    settings: StudySettings | RunSettings,
+    source: Source,
+    watcher: StudyWatcher,
+    started: float | None = None,
+) -> Prepared:
+    """Plan, pack and split, or find all that as it was left; ``plan.json`` is written when everything is in order.
+
+    ``started`` is when the command began, by ``time.monotonic()``, for a study with a limit of time; now, if not given.
+    """
     asked = asked_for(settings)
+    started = time.monotonic() if started is None else started
+    budget = Budget(folder, settings, started) if isinstance(settings, StudySettings) else None
     document = _previous(folder, asked)
     if document is None:
         plan = plan_study(settings, source) if isinstance(settings, StudySettings) else plan_run(settings, source)
     else:
         plan = _plan_from(document, settings.data, source)
+    if document is None and budget is not None:
+        plan = budget.before_packing(plan, source, settings.data.options(plan.train.resolution, settings.train.seed))
     options = settings.data.options(plan.train.resolution, settings.train.seed)
     if not source.entries[0].planes:  # generated, so made at the resolution that was picked
         source = open_source(settings.data.location, options)
@@ -137,8 +152,12 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
         _check_known(prepared)
         prepared = _measured(prepared, watcher)
         _check_trainable(prepared, watcher)
+        notes: dict[str, Any] = {}
+        if budget is not None:
+            prepared = _budgeted(prepared, budget, watcher)
+            notes = {"clock": budget.notes} if budget.notes else {}
         _write_splits(folder, prepared)
-        write_json(folder / PLAN, _document(folder, prepared, asked))
+        write_json(folder / PLAN, _document(folder, prepared, asked) | notes)
     elif [split.fingerprint() for split in splits] != [stored["fingerprint"] for stored in document["splits"]]:
         raise OutputError(
             f"The split of {settings.data.location} is another than when {folder} was begun (--split or --group-file "
@@ -185,6 +204,16 @@ def _measured(prepared: Prepared, watcher: StudyWatcher) -> Prepared:
         watcher.say(sentence)
     plan = dataclasses.replace(prepared.plan, machine=machine, said=(*prepared.plan.said, *said))
     return dataclasses.replace(prepared, plan=plan)
+
+
+def _budgeted(prepared: Prepared, budget: Budget, watcher: StudyWatcher) -> Prepared:
+    """Fill in the epochs, seeds and losses that the time allows, where it is limited or shared equally."""
+    fold = max(range(len(prepared.splits)), key=lambda number: len(prepared.splits[number].rows["train"]))
+    trials = {name: prepared.plan.trial(name, fold=fold) for name in prepared.plan.losses}
+    measured = {name: (prepared.run_plan(trial), prepared.splits[fold]) for name, trial in trials.items()}
+    return dataclasses.replace(
+        prepared, plan=budget.after_packing(prepared.plan, measured, prepared.store, watcher.say)
+    )
 
 
 def _previous(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
@@ -309,6 +338,7 @@ def _plan_from(document: dict[str, Any], data: DataSettings, source: Source | No
         factor=stored.get("factor", "loss"),
         changes=stored.get("changes", {}),
         race=stored.get("race", False),
+        extended=tuple(row["seeds_before"] for row in document.get("extended", ())),
     )
 
 

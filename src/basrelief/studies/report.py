@@ -35,7 +35,7 @@ def study_contents(
     plan, facts = prepared.plan, prepared.store.facts
     document = read_json(folder / PLAN)
     finished = [trial for trial in results.trials if (trial.name, trial.seed) in results.runs]
-    metrics = [name for name in results.scores.columns if "/" in name]
+    metrics = list(results.scores.metrics)
     curves: list[Curve] = []
     training: list[Curve] = []
     steps: dict[str, int] = defaultdict(int)
@@ -101,8 +101,11 @@ def _row(results: StudyResults, name: str, metrics: list[str], pooled: list[str]
     seeds = results.seeds_of(name)
     intervals = {metric: loss_interval(results, name, metric) for metric in metrics}
     runs = [results.runs[name, seed] for seed in seeds]
-    scores: dict[str, tuple[float | None, float | None, float | None]]
-    scores = {m: (None, None, None) if i is None else (i.difference, i.low, i.high) for m, i in intervals.items()}
+    scores: dict[str, tuple[float | None, float | None, float | None]] = dict.fromkeys(metrics, (None, None, None))
+    for metric, i in intervals.items():
+        if i is not None:
+            low, high = shown_interval(i.low, i.high, i.difference, *bounds(metric))
+            scores[metric] = (i.difference, low, high)
     for metric in pooled:  # one value a run: a mean over seeds, without an interval over images
         values = [run["metrics"][metric] for run in runs if run["metrics"].get(metric) is not None]
         scores[metric] = (float(np.mean(values)) if values else None, None, None)

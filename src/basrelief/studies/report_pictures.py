@@ -6,7 +6,6 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from basrelief.batch import Sample
 from basrelief.data.resize import UNKNOWN_MASK
@@ -74,6 +73,4 @@ def _with_unknown(sample: Sample) -> np.ndarray | None:
 
 
 def _val_scores(results: StudyResults, loss: str, seed: int, rows: np.ndarray) -> list[float | None]:
-    part = results.scores.filter((pl.col("loss") == loss) & (pl.col("seed") == seed) & (pl.col("split") == "val"))
-    by_row = dict(zip(part["row"].to_list(), part[str(results.plan.train.metric)].to_list(), strict=True))
-    return [by_row.get(int(row)) for row in rows]
+    return results.scores.of_rows(loss, results.seeds_of(loss).index(seed), "val", rows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ from basrelief.engine.trackers import check_trackers
 from basrelief.engine.train import train_run
 from basrelief.errors import BasreliefError, DataError, TrainingError
 from basrelief.files import only_writer
+from basrelief.studies.clock import StudyClock
 from basrelief.studies.execute import run_trials
 from basrelief.studies.extend import extend_plan, is_study
 from basrelief.studies.lr_search import Rates, search_rates
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare, reopen
+from basrelief.studies.race import block_length, look, running
 from basrelief.studies.trials import mark_failed
 
 
@@ -36,12 +40,13 @@ def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> P
     OutOfMemoryError
         When memory runs out; the trial at hand does not count as failed.
     """
+    started = time.monotonic()
     check_trackers(settings.watch.tracker)
     source = list_data(settings)
     with only_writer(folder):
-        prepared = prepare(folder, settings, source, watcher)
-        _run(folder, prepared, settings.execution, settings.watch, watcher)
-        return prepared
+        clock = StudyClock(folder, started)
+        prepared = prepare(folder, settings, source, watcher, started)
+        return _run(folder, prepared, settings.execution, settings.watch, watcher, clock)
 
 
 def continue_study(
@@ -62,20 +67,38 @@ def continue_study(
     UsageError
         When these cannot be added.
     """
+    clock = StudyClock(folder, time.monotonic())
     check_trackers(watch.tracker)
     if not is_study(folder):
         raise DataError(f"{folder} holds no study. Expected the directory that basrelief study left.")
     with only_writer(folder):
         prepared = extend_plan(folder, seeds=seeds, losses=losses) if seeds or losses else reopen(folder)
-        _run(folder, prepared, execution, watch, watcher)
-        return prepared
+        return _run(folder, prepared, execution, watch, watcher, clock)
 
 
 def _run(
-    folder: Path, prepared: Prepared, execution: ExecutionSettings, watch: WatchSettings, watcher: StudyWatcher
-) -> None:
+    folder: Path,
+    prepared: Prepared,
+    execution: ExecutionSettings,
+    watch: WatchSettings,
+    watcher: StudyWatcher,
+    clock: StudyClock,
+) -> Prepared:
+    """Train block after block of seeds, and return the study with the seeds that it came to have."""
     rates = search_rates(folder, prepared, watcher)
-    run_trials(folder, prepared, _ready(folder, prepared, rates), execution, watch, watcher)
+    done, standing = 0, None
+    while True:
+        plan, seeds = clock.another_block(prepared.plan, done, execution, watcher)
+        prepared = dataclasses.replace(prepared, plan=plan)
+        if not seeds or (standing and standing["over"]):
+            return prepared
+        seeds = seeds[: block_length(plan, done)]
+        names = running(plan, standing, done)
+        trials = [trial for trial in _ready(folder, prepared, rates) if trial.seed in seeds and trial.name in names]
+        run_trials(folder, prepared, trials, execution, watch, watcher)
+        done += len(seeds)
+        if plan.race:
+            standing = look(folder, prepared, watcher)
 
 
 def _ready(folder: Path, prepared: Prepared, rates: Rates) -> list[Trial]:

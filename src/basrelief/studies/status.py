@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from basrelief.errors import DataError
-from basrelief.files import read_json
 from basrelief.studies.extend import is_study
 from basrelief.studies.prepare import reopen
+from basrelief.studies.results import read_race
 from basrelief.studies.trials import describe_outcome, outcome_of
 
 
@@ -33,8 +33,9 @@ def study_status(folder: Path) -> dict[str, Any]:
     if not is_study(folder):
         raise DataError(f"{folder} holds no study. Expected the directory that basrelief study left.")
     plan = reopen(folder).plan
-    race = read_json(folder / "race.json") if (folder / "race.json").exists() else {}
+    race = read_race(folder) or {}
     dropped = {row["name"]: row["seeds"] for row in race.get("dropped", ())}
+    raced = race["seeds"] if race.get("over") else len(plan.seeds)
     trials: list[dict[str, Any]] = []
     for trial in plan.trials():
         place = folder / trial.folder
@@ -48,8 +49,8 @@ def study_status(folder: Path) -> dict[str, Any]:
             else:
                 row |= {"epochs": len(outcome["curve"]), "seconds": outcome["seconds"]}
                 row["score"] = outcome["val_metrics"].get(plan.train.metric)
-        elif plan.seeds.index(trial.seed) >= dropped.get(trial.name, len(plan.seeds)):
-            row |= {"state": "dropped", "says": "can no longer win"}
+        elif plan.seeds.index(trial.seed) >= dropped.get(trial.name, raced):
+            row |= {"state": "dropped", "says": "can no longer win" if trial.name in dropped else "the race is over"}
         elif (place / "run.json").exists():
             row |= {"state": "begun", "says": "", **_so_far(place, str(plan.train.metric))}
         else:
