@@ -100,13 +100,6 @@ def test_the_command_of_a_study_of_another_factor_asks_for_the_same(tmp_path: Pa
 
     machine = {"threads": 1, "epochs": 1, "seeds": 1}
     asked = SMALL | machine | {"vary": "lr", "lr": ("slow = 1e-4", "1e-2"), "losses": ("bce(mask)",)}
-        "vary": "lr",
-        "lr": ("slow = 1e-4", "1e-2"),
-        "losses": ("bce(mask)",),
-        "epochs": 1,
-        "seeds": 1,
-        "threads": 1,
-    }
     br.study("scenes:12", out=tmp_path / "s", **asked)
     plan = json.loads((tmp_path / "s" / "plan.json").read_text())
     words = shlex.split(repeat_command(plan))

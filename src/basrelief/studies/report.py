@@ -15,6 +15,7 @@ from basrelief.files import read_json
 from basrelief.metrics import metric_spec
 from basrelief.report.contents import Curve, LossRow, MetricFacts, RateSearch, StudyContents, TermCurve
 from basrelief.report.words import factor_word
+from basrelief.studies.decisions import bounds, shown_interval
 from basrelief.studies.lr_search import read_searches
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared
