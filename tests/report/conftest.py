@@ -272,7 +272,17 @@ def make_full(losses: int = 3, *, seeds: int = 3, epochs: int = 20, **options: A
         }
         for name in names
     ]
-    verdict["race"] = {"dropped": [{"name": names[-1], "seeds": 3}], "steps": 600, "planned_steps": 1000}
+    verdict["race"] = {
+        "planned": seeds,
+        "seeds": seeds,
+        "over": False,
+        "live": names[:-1],
+        "dropped": [{"name": names[-1], "seeds": 3, "by": names[0], "behind": 0.0264, "p_value": 0.0041}],
+        "trainings": 12,
+        "of": 20,
+        "saved": 0.4,
+        "margins": [],
+    }
     rates = np.geomspace(1e-6, 10, 60)
     t = np.arange(1, epochs + 1)
     return replace(

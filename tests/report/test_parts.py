@@ -220,8 +220,13 @@ def test_the_race_says_what_was_dropped_when_and_saved(full: Study) -> None:
     made = full(3)
     race = format_race(made)
     assert race is not None
-    assert race["said"] == ["600 of 1,000 planned steps were made: 40 % were saved."]
-    assert race["rows"] == [{"name": "focal(mask, gamma=2)", "when": "after 3 seeds", "why": ""}]
+    assert race["said"] == ["12 of 20 trainings were made, which saved 40 % of the steps."]
+    assert [(row["name"], row["when"]) for row in race["rows"]] == [("focal(mask, gamma=2)", "after 3 seeds")]
+    assert race["rows"][0]["why"] == "0.0264 behind bce(mask) + 2*dice(mask) (p 0.0041, for all looks and rivals)"
+    over = {**made.verdict["race"], "over": True, "planned": 10, "seeds": 4}
+    ended = format_race(replace(made, verdict={**made.verdict, "race": over}))
+    assert ended is not None
+    assert ended["said"][0] == "It was over after 4 of 10 seeds."
     none = format_race(replace(made, verdict={**made.verdict, "race": {"dropped": []}}))
     assert none == {"rows": [], "said": [], "reasons": False}
 

@@ -98,14 +98,8 @@ def test_a_pdf_without_a_browser_leaves_what_was_there(
 def test_the_command_of_a_study_of_another_factor_asks_for_the_same(tmp_path: Path) -> None:
     from basrelief import cli
 
-    asked = SMALL | {
-        "vary": "lr",
-        "lr": ("slow = 1e-4", "1e-2"),
-        "losses": ("bce(mask)",),
-        "epochs": 1,
-        "seeds": 1,
-        "threads": 1,
-    }
+    machine = {"threads": 1, "epochs": 1, "seeds": 1}
+    asked = SMALL | machine | {"vary": "lr", "lr": ("slow = 1e-4", "1e-2"), "losses": ("bce(mask)",)}
     br.study("scenes:12", out=tmp_path / "s", **asked)
     plan = json.loads((tmp_path / "s" / "plan.json").read_text())
     words = shlex.split(repeat_command(plan))

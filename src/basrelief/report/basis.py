@@ -12,7 +12,6 @@ from basrelief.report.tables import (
     decimals_for,
     finite,
     format_number,
-    format_seconds,
     order_losses,
     primary_facts,
 )
@@ -135,34 +134,36 @@ def format_race(contents: StudyContents) -> dict[str, Any] | None:
     race = contents.verdict.get("race")
     if not isinstance(race, Mapping):
         return None
+    unit = primary_facts(contents).unit
     rows = [
         {
-            "name": str(one.get("name") or one.get("loss") or ""),
+            "name": str(one.get("name", "")),
             "when": _when(one),
-            "why": str(one.get("why") or one.get("reason") or ""),
+            "why": _why(one, unit),
         }
         for one in race.get("dropped") or ()
-        if isinstance(one, Mapping)
     ]
-    said = [str(race[name]) for name in ("summary", "reason") if isinstance(race.get(name), str)]
-    planned, spent = finite_number(race.get("planned_steps")), finite_number(race.get("steps"))
-    if planned and spent is not None:
-        said.append(
-            f"{spent:,.0f} of {planned:,.0f} planned steps were made: {100 * (1 - spent / planned):.0f} % were saved."
-        )
-    seconds = finite_number(race.get("saved_seconds"))
-    if seconds:
-        said.append(f"That saved about {format_seconds(seconds)}.")
+    said = []
+    if race.get("over") and race.get("seeds") is not None and race.get("planned") is not None:
+        said.append(f"It was over after {race['seeds']} of {race['planned']} seeds.")
+    saved = finite_number(race.get("saved"))
+    if race.get("trainings") is not None and race.get("of") is not None and saved is not None:
+        made = f"{race['trainings']:,} of {race['of']:,} trainings were made"
+        said.append(f"{made}, which saved {100 * saved:.0f} % of the steps.")
     return {"rows": rows, "said": said, "reasons": any(row["why"] for row in rows)}
 
 
 def _when(one: Mapping[str, Any]) -> str:
-    said = []
-    for key, word in (("seeds", "seeds"), ("after_seeds", "seeds"), ("look", "looks"), ("epoch", "epochs")):
-        value = finite_number(one.get(key))
-        if value is not None:
-            said.append(f"{value:g} {word[:-1] if value == 1 else word}")
-    return f"after {', '.join(said)}" if said else ""
+    seeds = one.get("seeds")
+    return "" if seeds is None else f"after {seeds} seed{'' if seeds == 1 else 's'}"
+
+
+def _why(one: Mapping[str, Any], unit: str) -> str:
+    behind, p_value = finite_number(one.get("behind")), finite_number(one.get("p_value"))
+    if behind is None or not one.get("by"):
+        return ""
+    text = f"{behind:.3g}{' ' + unit if unit else ''} behind {one['by']}"
+    return text if p_value is None else f"{text} (p {p_value:.2g}, for all looks and rivals)"
 
 
 def finite_number(value: Any) -> float | None:

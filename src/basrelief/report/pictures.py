@@ -268,6 +268,6 @@ def encode(pixels: np.ndarray, *, palette: np.ndarray | None = None, photo: bool
     if photo:
         picture.save(buffer, "JPEG", quality=88)
     else:
-        picture.save(buffer, "PNG", compress_level=9)
+        picture.save(buffer, "PNG", compress_level=6)
     kind = "jpeg" if photo else "png"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

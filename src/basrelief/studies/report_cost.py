@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from basrelief.report.contents import LossCost
+from basrelief.studies.behaviour import step_costs
 from basrelief.studies.lr_search import read_searches
 from basrelief.studies.results import StudyResults
 
@@ -16,6 +17,7 @@ from basrelief.studies.results import StudyResults
 def gather_costs(folder: Path, results: StudyResults, steps: Mapping[str, int]) -> list[LossCost]:
     """Return the cost of each loss that has finished trainings or a search; ``steps`` are those of its trainings."""
     searches = read_searches(folder)
+    of_steps = {cost["name"]: cost for cost in step_costs(results)}
     costs = []
     for name in results.plan.losses:
         runs = [results.runs[name, seed] for seed in results.seeds_of(name)]
@@ -32,6 +34,9 @@ def gather_costs(folder: Path, results: StudyResults, steps: Mapping[str, int]) 
                 seconds=float(sum(run["seconds"] for run in runs)),
                 search_steps=_sum(searched) if own else None,
                 search_seconds=_sum(seconds) if own else None,
+                step_ms=of_steps[name]["step_ms"],
+                step_memory=of_steps[name]["step_memory"],
+                memory_kind=of_steps[name]["memory_kind"],
             )
         )
     return costs

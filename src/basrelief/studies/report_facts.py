@@ -30,6 +30,10 @@ def held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list[
         f"the epoch with the best {train.metric} on val" if samples.get("val") else "the last epoch (no val images)"
     )
     plan, heads = prepared.plan, " and ".join(prepared.plan.heads)
+    own = {plan.changes.get(name, {}).get("epochs") for name in plan.losses}
+    if own != {None}:  # as many as the time allowed each
+        listed = ", ".join(f"{name} {_epochs(plan.changes.get(name, {}).get('epochs') or 0)}" for name in plan.losses)
+        batches = f"{batches} for the longest; the same time for each: {listed}"
     rates = "the levels" if plan.factor == "lr" else describe_rates(folder, plan)
     rows = [
         ("Network", f"{train.network}, {run.get('parameters', 0):,} parameters, {heads}"),
