@@ -55,6 +55,17 @@ DEMO = {
 }
 
 
+REPORTS = {  # what a report can be written as, and into which file of the study
+    "html": "report.html",
+    "markdown": "report.md",
+    "md": "report.md",
+    "pdf": "report.pdf",
+    "png": "report.png",
+    "badge": "badge.png",
+    "json": "verdict.json",
+}
+
+
 class Quiet(Silent):
     """A study watcher that says nothing."""
 
@@ -223,14 +234,26 @@ def study_status(folder: str | Path) -> dict[str, Any]:
 def report(folder: str | Path, *, to: str = "html") -> dict[str, Any]:
     """Write verdict, scores and report of a study from what its trials left, and return the verdict.
 
-    ``to`` is "html" (``report.html``), "markdown" (``report.md``), "png" (``report.png``, some pictures with every
-    loss's prediction) or "json" (the verdict alone).
+    ``to`` is "html" (``report.html``), "markdown" or "md" (``report.md``), "pdf" (``report.pdf``, printed by a browser
+    that is on this machine), "png" (``report.png``, some pictures with every loss's prediction), "badge"
+    (``badge.png``, the outcome on one line, for a README) or "json" (the verdict alone).
+
+    Raises
+    ------
+    UsageError
+        For a kind that is not known.
+    DataError
+        When the folder holds no study.
+    OutputError
+        When a PDF is asked for and no browser is there.
     """
-    from basrelief.report import render_markdown, render_sheet, render_study
+    from basrelief.report import find_browser, print_pdf, render_badge, render_markdown, render_sheet, render_study
     from basrelief.studies.report import study_contents
 
-    if to not in ("html", "markdown", "png", "json"):
-        raise UsageError(f"--to {to!r} is not known: use html, markdown, png or json.")
+    if to not in REPORTS:
+        raise UsageError(f"--to {to!r} is not known: use {', '.join(REPORTS)}.")
+    if to == "pdf":
+        find_browser()  # before anything is read
     folder = Path(folder)
     if not (folder / "plan.json").exists():
         raise DataError(f"{folder} holds no study (there is no plan.json). Expected what basrelief study left.")
@@ -242,15 +265,18 @@ def report(folder: str | Path, *, to: str = "html") -> dict[str, Any]:
     results = collect(folder, prepared)
     with only_writer(folder):
         verdict = write_results(folder, results)
-    files = {"html": "report.html", "markdown": "report.md", "png": "report.png", "json": "verdict.json"}
+    path = folder / REPORTS[to]
     if to != "json":
         contents = study_contents(folder, prepared, results, verdict)
-        if to == "png":
-            picture = render_sheet(contents)
-            write_atomic(folder / files[to], lambda temporary: temporary.write_bytes(picture))
+        if to in ("png", "badge"):
+            picture = (render_sheet if to == "png" else render_badge)(contents)
+            write_atomic(path, lambda temporary: temporary.write_bytes(picture))
+        elif to == "pdf":
+            page = render_study(contents)
+            write_atomic(path, lambda temporary: print_pdf(page, temporary))
         else:
-            write_text(folder / files[to], (render_study if to == "html" else render_markdown)(contents))
-    return {**verdict, "out": str(folder), "written": str(folder / files[to])}
+            write_text(path, (render_study if to == "html" else render_markdown)(contents))
+    return {**verdict, "out": str(folder), "written": str(path)}
 
 
 def demo(

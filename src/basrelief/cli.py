@@ -129,7 +129,7 @@ def predict(
 @app.command()
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a study.")],
-    to: Annotated[str, typer.Option(metavar="KIND", help="html, markdown, png or json.")] = "html",
+    to: Annotated[str, typer.Option(metavar="KIND", help="html, markdown (md), pdf, png, badge or json.")] = "html",
     as_json: Json = False,
 ) -> None:
     """Write the verdict and the report of a study again, from what its trainings left."""

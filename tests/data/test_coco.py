@@ -17,7 +17,7 @@ from basrelief.data.coco import detect_coco, read_coco
 from basrelief.data.inspect import inspect_source
 from basrelief.data.source import DataOptions
 from basrelief.errors import DataError, MissingExtraError, UsageError
-from basrelief.studies.report import _option
+from basrelief.studies.repeat import _option
 
 if importlib.util.find_spec("pycocotools") is None:
     pytest.skip("the extra 'coco' is not installed", allow_module_level=True)

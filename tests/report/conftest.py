@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from basrelief.report import Curve, LossRow, MetricFacts, Pictures, StudyContents
+from basrelief.report import (
+    Curve,
+    LossCost,
+    LossRow,
+    MetricFacts,
+    Pictures,
+    RateSearch,
+    Spread,
+    StudyContents,
+    TermCurve,
+)
 
 NAMES = (
     "bce(mask) + 2*dice(mask)",
@@ -197,6 +208,122 @@ def make_study(
     return StudyContents(**(fields | changes))
 
 
+def make_full(losses: int = 3, *, seeds: int = 3, epochs: int = 20, **options: Any) -> StudyContents:
+    """A study whose verdict says everything that one can say."""
+    rng = np.random.default_rng(5)
+    made = make_study(losses, seeds=seeds, epochs=epochs, **options)
+    names = [row.name for row in made.losses]
+    verdict: dict[str, Any] = dict(made.verdict) | {"factor": "loss", "chosen_on_val": names[0], "confirmed": True}
+    verdict["pairs"] = [
+        pair
+        | {
+            "bootstrap_ci": [None if end is None else 1.2 * end for end in pair["ci"]],
+            "seeds": seeds,
+            "more_seeds_range": [2, 15] if pair["more_seeds"] else None,
+            "more_images": 240 if pair["more_seeds"] else None,
+            "more_images_range": [90, None] if pair["more_seeds"] else None,
+            "hangs_on": {"seed": 2} if number == 1 else None,
+        }
+        for number, pair in enumerate(made.verdict["pairs"])
+    ]
+    verdict["strata"] = [
+        {
+            "kind": kind,
+            "name": name,
+            "meaning": meaning,
+            "images": images,
+            "groups": groups,
+            "losses": [
+                {"name": one, "mean": 0.8 - 0.02 * place, "ci": [0.7, 0.9] if images > 4 else [None, None]}
+                for place, one in enumerate(names)
+            ],
+            "best": names[0],
+            "winner": names[0] if images > 20 else None,
+            "holds": holds,
+            "tau": 1.0,
+            "exploratory": True,
+        }
+        for kind, name, meaning, images, groups, holds in (
+            ("figure", "empty", "no figure at all", 3, 3, None),
+            ("figure", "small", "figure on up to 4.2 % of the image", 31, 12, False),
+            ("figure", "large", "figure on 4.2 % of the image or more", 31, 31, True),
+        )
+    ]
+    verdict["ranking"] = {
+        "holds": False,
+        "metrics": [
+            {"metric": facts.name, "order": names, "winner": names[0], "tau": 0.67, "holds": number != 1}
+            for number, facts in enumerate(made.metrics)
+        ],
+    }
+    figure = {"median": 0.0312, "lowest": 0.02, "highest": 0.041}
+    verdict["behaviour"] = [
+        {
+            "name": name,
+            "trainings": seeds,
+            "failed": 0,
+            "epochs": epochs,
+            "fluctuation": figure,
+            "loss_fluctuation": None,
+            "epochs_to_95": {"median": 11, "lowest": 9, "highest": 14},
+            "monotone": {"median": 0.71, "lowest": 0.6, "highest": 0.8},
+            "drops": 2,
+            "shares": [],
+        }
+        for name in names
+    ]
+    verdict["race"] = {"dropped": [{"name": names[-1], "seeds": 3}], "steps": 600, "planned_steps": 1000}
+    rates = np.geomspace(1e-6, 10, 60)
+    t = np.arange(1, epochs + 1)
+    return replace(
+        made,
+        verdict=verdict,
+        terms=[
+            TermCurve(name, term, (0.6 / t**0.5).tolist(), [1.0] * epochs, share.tolist())
+            for name in names
+            for term, share in (
+                ("bce(mask)", 0.7 - 0.4 * t / epochs),
+                ("dice(mask)", 0.3 + 0.4 * t / epochs),
+            )
+        ],
+        training=[
+            Curve(name, seed, "loss", t.tolist(), (place + np.exp(-t / 5) + rng.normal(0, 0.02, epochs)).tolist())
+            for place, name in enumerate(names)
+            for seed in range(seeds)
+        ],
+        spreads=[
+            Spread(
+                loss=name,
+                images=412,
+                scores=np.sort(np.clip(rng.normal(0.8 - 0.02 * place, 0.1, 201), 0, 1)).tolist(),
+                differences=np.sort(rng.normal(-0.02 * place, 0.05, 201)).tolist() if place else (),
+                against=names[0] if place else "",
+                ahead=0.31 if place else None,
+                tied=0.0 if place else None,
+            )
+            for place, name in enumerate(names)
+        ],
+        searches=[
+            RateSearch(
+                loss=name,
+                rate=0.003 * (place + 1),
+                reason="The loss fell fastest there; of the rates tried it scored best.",
+                curve=list(zip(rates.tolist(), (1 - 0.6 / (1 + (0.003 / rates)) + rates).tolist(), strict=True)),
+                grid=[(0.001, 0.7), (0.003, 0.74), (0.01, 0.73), (0.03, None)],
+                steps=340,
+                seconds=21.5,
+            )
+            for place, name in enumerate(names)
+        ],
+        costs=[LossCost(name, seeds, 900 * seeds, 250.0, 340, 21.5, 26.4, 300 * 2**20, "counted") for name in names],
+    )
+
+
 @pytest.fixture
 def study() -> Callable[..., StudyContents]:
     return make_study
+
+
+@pytest.fixture
+def full() -> Callable[..., StudyContents]:
+    return make_full

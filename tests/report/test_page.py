@@ -182,7 +182,8 @@ def test_every_kind_of_target_gets_its_pictures(study: Study, options: dict[str,
     html = render_study(study(count=2, side=16, **options))
     page = Page(html)
     for target in ("mask", "depth"):
-        assert page.count("div", class_=f"shown show-{target}") == (8 if target in targets else 0)
+        assert page.count("div", class_=f"shown show-{target}") == (2 if target in targets else 0)
+        assert page.count("div", class_=f"shown show-{target} has-error") == (6 if target in targets else 0)
     assert page.count("input", name="target") == (2 if " " in targets else 0)
     assert ("person" in page.text) == (options["classes"] == 5)
 

@@ -21,7 +21,7 @@ from basrelief.engine.run_plan import RunPlan
 from basrelief.errors import BasreliefError, DataError, OutOfMemoryError, OutputError, UsageError
 from basrelief.studies.find import find_run
 from basrelief.studies.prepare import canonical, reopen
-from basrelief.studies.report import repeat_command
+from basrelief.studies.repeat import repeat_command
 from support import write_folder
 
 SMALL: dict[str, Any] = {
@@ -251,7 +251,7 @@ def test_the_command_that_repeats_a_study_of_stages_asks_for_the_same(discs: Pat
 
     from basrelief import cli
     from basrelief.files import read_json
-    from basrelief.studies.report import repeat_command
+    from basrelief.studies.repeat import repeat_command
 
     asked = {"network": "masknet", "resolution": "16:8x1,24x32:4x1", "clip": 1.0, "ema": 0.0, "freeze": "norms"}
     machine = {"precision": "fp32", "threads": 1, "device": "cpu"}

@@ -45,7 +45,7 @@ class LossRow:
 
 @dataclass(frozen=True)
 class Curve:
-    """One metric of one trial on the validation images, by epoch (from 1)."""
+    """One metric of one trial on the validation images, by epoch (from 1); of ``training``, the loss on its batches."""
 
     loss: str
     seed: int
@@ -91,10 +91,65 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How the primary metric of one loss is spread over the test images, each image the mean over seeds.
+
+    ``scores`` are quantiles at even steps of probability from 0 to 1, ascending: of 100,000 images a few hundred
+    numbers. ``differences`` are those of this loss minus the best one, image by image; empty for the best one itself.
+    ``ahead`` is the share of the images on which this loss is the better of the two, ``tied`` where they are the same.
+    """
+
+    loss: str
+    images: int
+    scores: Sequence[float]
+    differences: Sequence[float] = ()
+    against: str = ""
+    ahead: float | None = None
+    tied: float | None = None
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """How the learning rate of one loss was found: ``rate`` is None where none was.
+
+    ``curve`` is the range test, (learning rate, loss) smoothed; ``grid`` the rates that were tried after it with the
+    score of each on the validation images, None where the trial failed. ``steps`` and ``seconds`` are the cost of both.
+    """
+
+    loss: str
+    rate: float | None
+    reason: str
+    curve: Sequence[tuple[float, float]] = ()
+    grid: Sequence[tuple[float, float | None]] = ()
+    fold: int = 0
+    steps: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class LossCost:
+    """What one loss cost, all its seeds and folds together; None where it is not known.
+
+    ``step_ms`` and ``step_memory`` (bytes) are those of one step; ``memory_kind`` says how the memory was found.
+    """
+
+    loss: str
+    trainings: int
+    steps: int | None
+    seconds: float
+    search_steps: int | None = None
+    search_seconds: float | None = None
+    step_ms: float | None = None
+    step_memory: int | None = None
+    memory_kind: str | None = None
+
+
+@dataclass(frozen=True)
 class StudyContents:
     """Everything on the page.
 
-    ``verdict`` is the document of verdict.json. ``baselines`` maps a baseline's name to its score by metric.
+    ``verdict`` is the document of verdict.json; what it lacks is left out of the page. ``training`` are the losses' own
+    values on the training batches, by trial. ``baselines`` maps a baseline's name to its score by metric.
     ``held_fixed``, ``data``, ``cost`` and ``environment`` are (name, value) rows; ``warnings`` and ``notes`` are
     sentences; ``repeat`` is the command line that makes the study again.
     """
@@ -106,6 +161,10 @@ class StudyContents:
     curves: Sequence[Curve]
     pictures: Pictures | None
     terms: Sequence[TermCurve] = ()
+    training: Sequence[Curve] = ()
+    spreads: Sequence[Spread] = ()
+    searches: Sequence[RateSearch] = ()
+    costs: Sequence[LossCost] = ()
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from basrelief.report.page import read_part, read_plotly, to_json
+from basrelief.report.page import join_parts, join_scripts, read_plotly, template_of, to_json
 from basrelief.report.plots import COLOURS, DASHES, Figure, dashed, lay_out
-from basrelief.report.tables import NOTHING, finite, shorten
+from basrelief.report.rates import format_rate
+from basrelief.report.tables import finite
 
 ROOM = 0.6  # how far above the loss before training a plot reaches, as a share of how far it fell
 
@@ -34,27 +35,18 @@ class LrContents:
 
 def render_lr_range(contents: LrContents) -> str:
     """Return the page as one self-contained HTML document, which needs no network and treats every text as text."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     figures = [draw_lr(index, loss, contents.curves[loss["name"]]) for index, loss in enumerate(contents.losses)]
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["shorten"] = shorten
-    environment.filters["rate"] = format_rate
-    return environment.from_string(read_part("lr_range.html.j2")).render(
+    return template_of("lr_range.html.j2").render(
         contents=contents,
         colours=COLOURS,
         dashes=DASHES,
         figures_json=Markup(to_json(figures)),
-        style=Markup(read_part("style.css") + read_part("lr_range.css")),
-        script=Markup(read_part("script.js")),
+        style=Markup(join_parts("style.css", "lr_range.css")),
+        script=Markup(join_scripts("curves.js", "start.js")),
         plotly=Markup(read_plotly()),
     )
-
-
-def format_rate(rate: float | None) -> str:
-    """Return a learning rate as it is typed, in two or three digits: 0.003, 1e-05."""
-    return NOTHING if rate is None else f"{rate:.2g}"
 
 
 def draw_lr(index: int, loss: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]) -> Figure:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from basrelief.report.basis import format_basis, format_race
+from basrelief.report.behaviour import behaviour_header, draw_training, format_behaviour
 from basrelief.report.contents import StudyContents
+from basrelief.report.costs import format_costs
+from basrelief.report.forest import format_pairs
 from basrelief.report.pictures import build_wall
 from basrelief.report.plots import COLOURS, DASHES, draw_curves
+from basrelief.report.rates import format_rate, format_searches
+from basrelief.report.spreads import draw_spreads, say_ahead
+from basrelief.report.strata import format_ranking, format_strata
 from basrelief.report.tables import (
     NOTHING,
     describe_outcome,
     format_losses,
     format_more,
-    format_pairs,
     order_losses,
     order_metrics,
     primary_facts,
@@ -22,7 +29,12 @@ from basrelief.report.tables import (
     summary_beside,
 )
 from basrelief.report.terms import HEIGHT, WIDTH, format_terms
+from basrelief.report.words import factor_word, factor_words
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+STYLES = ("style.css", "parts/plots.css", "parts/wall.css")
 # The markers of the curves in a box of 10 by 10 around the origin, in the order of plots.MARKERS.
 MARKER_PATHS = (
     "M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0Z",
@@ -47,23 +59,43 @@ def render_study(contents: StudyContents) -> str:
     contents
         What the report shows.
     """
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    figures = draw_curves(contents)
+    spreads, curves = draw_spreads(contents), draw_curves(contents)
+    figures = [*spreads, *curves]
     wall = None
     if contents.pictures is not None and len(contents.pictures.ids):
         wall = build_wall(contents.pictures, [(index, row.name) for index, row in order_losses(contents)])
     lines, baselines = format_losses(contents)
     kind, badge = describe_outcome(contents)
     primary = primary_facts(contents)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["shorten"] = shorten
-    return environment.from_string(read_part("template.html.j2")).render(
+    terms = format_terms(contents)  # of single terms the training loss says all
+    shown: dict[str, Any] = {
+        "forest": format_pairs(contents),
+        "spreads": spreads,
+        "ahead": say_ahead(contents),
+        "curves": curves,
+        "strata": format_strata(contents),
+        "ranking": format_ranking(contents),
+        "behaviour": format_behaviour(contents),
+        "behaviour_header": behaviour_header(contents),
+        "cards": draw_training(contents),
+        "terms": terms if any(len(loss["lines"]) > 1 for loss in terms) else [],
+        "wall": wall,
+        "searches": format_searches(contents),
+        "race": format_race(contents),
+    }
+    word, words = factor_word(contents.verdict), factor_words(contents.verdict)
+    costs_header, costs = format_costs(contents)
+    return template_of("study.html.j2").render(
+        shown,
         contents=contents,
+        word=word,
+        words=words,
         summary=summary_beside(badge, contents),
         outcome=kind,
         badge=badge,
+        basis=format_basis(contents),
         primary=primary,
         primary_target=primary.name.partition("/")[0],
         level=_level(contents),
@@ -72,25 +104,60 @@ def render_study(contents: StudyContents) -> str:
         lines=lines,
         baselines=baselines,
         failures=[(row.name, failure) for row in contents.losses for failure in row.failures],
-        forest=format_pairs(contents),
-        terms=format_terms(contents),
+        has_shares=any(card.shares for card in shown["cards"]),
+        rates_grid=any(card.grid for card in shown["searches"]),
+        costs_header=costs_header,
+        costs=costs,
         spark=(WIDTH, HEIGHT),
+        sections=_sections(words, shown),
         figures=figures,
         figures_json=Markup(to_json([{"data": one["data"], "layout": one["layout"]} for one in figures])),
-        wall=wall,
         colours=COLOURS,
         dashes=DASHES,
         marker_paths=MARKER_PATHS,
         nothing=NOTHING,
-        style=Markup(read_part("style.css")),
-        script=Markup(read_part("script.js")),
+        style=Markup(join_parts(*STYLES)),
+        script=Markup(join_scripts("curves.js", "wall.js", "compare.js", "start.js")),
         plotly=Markup(read_plotly()) if figures else "",
     )
+
+
+def _sections(words: str, shown: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """Return (anchor and part's name, title, whether it is there), in the order a reader needs them."""
+    return [
+        ("losses", words.capitalize(), True),
+        ("pairs", "Paired differences", bool(shown["forest"])),
+        ("spreads", "Scores of the images", bool(shown["spreads"])),
+        ("curves", "Curves", bool(shown["curves"])),
+        ("pictures", "Pictures", bool(shown["wall"])),
+        ("strata", "Where it holds", bool(shown["strata"] or shown["ranking"])),
+        ("behaviour", "Training behaviour", bool(shown["behaviour"] or shown["cards"])),
+        ("terms", "Terms", bool(shown["terms"])),
+        ("rates", "Learning rates", bool(shown["searches"])),
+        ("race", "Race", shown["race"] is not None),
+        ("details", "Details", True),
+    ]
 
 
 def _level(contents: StudyContents) -> str:
     level = contents.verdict.get("level", 0.95)
     return f"{100 * level:g} %" if isinstance(level, int | float) else "95 %"
+
+
+def template_of(name: str) -> Template:
+    """Return one of the templates beside this file, which escapes whatever is put into it."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FunctionLoader(read_part),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["shorten"] = shorten
+    environment.filters["rate"] = format_rate
+    return environment.get_template(name)
 
 
 def to_json(value: Any) -> str:
@@ -102,6 +169,16 @@ def to_json(value: Any) -> str:
 def read_part(name: str) -> str:
     """Return the text of a template, style or script that lies beside this file."""
     return resources.files("basrelief.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def join_parts(*names: str) -> str:
+    """Return the texts of several parts, one after the other."""
+    return "".join(read_part(name) for name in names)
+
+
+def join_scripts(*names: str) -> str:
+    """Return scripts from the folder ``parts`` as one, which share their names and leave none to the page."""
+    return f'(() => {{\n"use strict";\n{join_parts(*(f"parts/{name}" for name in ("base.js", *names)))}}})();\n'
 
 
 def read_plotly() -> str:

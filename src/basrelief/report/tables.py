@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,34 +34,6 @@ class LossLine:
     rising: bool
     seconds: str
     winner: bool
-
-
-@dataclass(frozen=True)
-class PairLine:
-    """One row of the paired differences, a - b. ``kind`` is a, b, equal or undecided; ``mark`` places it in percent."""
-
-    a: str
-    b: str
-    a_index: int
-    b_index: int
-    score: Score
-    seeds: str
-    kind: str
-    words: str
-    mark: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Forest:
-    """The paired differences with their common axis; positions are percent of its width."""
-
-    pairs: Sequence[PairLine]
-    zero: float
-    ticks: Sequence[tuple[float, str]]
-    margin: tuple[float, float] | None
-    left: str
-    right: str
-    has_seeds: bool
 
 
 def finite(value: Any) -> float | None:
@@ -194,41 +166,6 @@ def format_more(contents: StudyContents) -> list[tuple[MetricFacts, list[Score]]
     return rows
 
 
-def format_pairs(contents: StudyContents) -> Forest | None:
-    """Return the paired differences on their common axis, or None where the verdict compares nothing."""
-    pairs: Sequence[Mapping[str, Any]] = contents.verdict.get("pairs") or ()
-    if not pairs:
-        return None
-    primary = primary_facts(contents)
-    margin = finite(contents.verdict.get("margin"))
-    ends: list[float] = [0.0]
-    if margin:
-        ends += [-margin, margin]
-    for pair in pairs:
-        ends += [value for value in (finite(pair.get("difference")), *_interval(pair)) if value is not None]
-    low, high = min(ends), max(ends)
-    pad = 0.06 * (high - low) or 1.0
-    low, high = low - pad, high + pad
-
-    def place(value: float) -> float:
-        return round(100 * (value - low) / (high - low), 3)
-
-    means = [finite(row.scores.get(primary.name, (None,))[0]) for row in contents.losses]
-    decimals = decimals_for(means if any(means) else ends)
-    index = {row.name: place for place, row in enumerate(contents.losses)}
-    lines = [_format_pair(pair, index, decimals, place) for pair in pairs]
-    better, worse = ("b better", "a better") if primary.higher_is_better else ("a better", "b better")
-    return Forest(
-        pairs=lines,
-        zero=place(0.0),
-        ticks=[(place(value), text) for value, text in _ticks(low, high)],
-        margin=(place(-margin), place(margin)) if margin else None,
-        left=better,
-        right=worse,
-        has_seeds=any(line.seeds for line in lines),
-    )
-
-
 def summary_beside(badge: str, contents: StudyContents) -> str:
     """Return the verdict's sentence, without the word that the badge beside it says already."""
     summary = str(contents.verdict.get("summary", ""))
@@ -259,54 +196,3 @@ def _format_score(score: Sequence[float | None] | None, decimals: int) -> Score:
     if low is None or high is None:
         return Score(format_number(mean, decimals))
     return Score(format_number(mean, decimals), f"{format_number(low, decimals)} to {format_number(high, decimals)}")
-
-
-def _interval(pair: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    low, high = pair.get("ci") or (None, None)
-    return finite(low), finite(high)
-
-
-def _format_pair(pair: Mapping[str, Any], index: Mapping[str, int], decimals: int, place: Any) -> PairLine:
-    a, b, kind = str(pair["a"]), str(pair["b"]), str(pair.get("decision", "undecided"))
-    difference, (low, high) = finite(pair.get("difference")), _interval(pair)
-    if kind in ("a", "b"):
-        words = f"{pair[kind]} better"
-    elif kind == "equal":
-        words = "practically equal"
-    else:
-        kind, words = "undecided", "undecided"
-        more = pair.get("more_seeds")
-        if more:
-            words += f"; about {more} more seed{'' if more == 1 else 's'}"
-    mark = {} if difference is None else {"point": place(difference)}
-    interval = ""
-    if low is not None and high is not None:
-        interval = f"{format_number(low, decimals, signed=True)} to {format_number(high, decimals, signed=True)}"
-        mark |= {"low": place(low), "width": round(place(high) - place(low), 3)}
-    seeds, failed = pair.get("seeds"), pair.get("failed")
-    seeds_text = str(seeds) if isinstance(seeds, int) else ""
-    if isinstance(failed, int) and failed:
-        seeds_text += f" ({failed} failed)"
-    return PairLine(
-        a=a,
-        b=b,
-        a_index=index.get(a, 0),
-        b_index=index.get(b, 0),
-        score=Score(format_number(difference, decimals, signed=True), interval),
-        seeds=seeds_text.strip(),
-        kind=kind,
-        words=words,
-        mark=mark,
-    )
-
-
-def _ticks(low: float, high: float, wanted: int = 5) -> list[tuple[float, str]]:
-    """Return round values between the ends, with zero among them."""
-    rough = (high - low) / wanted
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    return [
-        (count * step, format_number(count * step, decimals, signed=True) if count else "0")
-        for count in range(math.ceil(low / step), math.floor(high / step) + 1)
-    ]

@@ -42,7 +42,7 @@ def _weights(curve: TermCurve) -> str:
 
 
 def _first_last(numbers: Sequence[float], *, percent: bool = False) -> str:
-    first, last = (f"{number:.0%}" if percent else f"{number:.3g}" for number in (numbers[0], numbers[-1]))
+    first, last = (f"{100 * number:.0f} %" if percent else f"{number:.3g}" for number in (numbers[0], numbers[-1]))
     return f"{first} → {last}" if len(numbers) > 1 else first
 
 

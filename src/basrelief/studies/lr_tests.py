@@ -13,7 +13,7 @@ from basrelief.engine.machine import device_name
 from basrelief.files import only_writer, read_json, write_atomic, write_json, write_text
 from basrelief.report import LrContents, render_lr_range
 from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare
-from basrelief.studies.report import repeat_command
+from basrelief.studies.repeat import repeat_command
 from basrelief.studies.stores import PLAN
 
 KEPT = "lr_tests.json"  # those of the losses that are done, until all are
