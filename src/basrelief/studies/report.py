@@ -19,7 +19,7 @@ from basrelief.errors import DataError
 from basrelief.files import read_json
 from basrelief.metrics import metric_spec
 from basrelief.report.contents import Curve, LossRow, MetricFacts, Pictures, StudyContents, TermCurve
-from basrelief.studies.lr_search import describe_rates, read_searches
+from basrelief.studies.lr_search import describe_rates, describe_search_cost, read_searches
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared
 from basrelief.studies.results import StudyResults, loss_interval
@@ -52,7 +52,7 @@ def study_contents(
         notes=list(dict.fromkeys([*facts.notes, *plan.said, *_searched(folder), *divided])),
         held_fixed=_held_fixed(folder, prepared, results),
         data=_data(prepared),
-        cost=_cost(results),
+        cost=_cost(folder, results),
         environment=_environment(document, plan.machine),
         repeat=repeat_command(document),
     )
@@ -267,13 +267,15 @@ def _counts(split: Split) -> str:
     return ", ".join(f"{name} {len(rows)}" for name, rows in split.rows.items())
 
 
-def _cost(results: StudyResults) -> list[tuple[str, str]]:
+def _cost(folder: Path, results: StudyResults) -> list[tuple[str, str]]:
     runs = list(results.runs.values())
     if not runs:
         return []
+    searched = describe_search_cost(folder, results.plan)
     return [
         ("Trainings", f"{len(runs)} finished, {len(results.failures)} failed"),
         ("Training time", f"{sum(run['seconds'] for run in runs):.0f} s in all"),
+        *([("Search of learning rates", searched)] if searched else []),
         ("Throughput", f"{np.median([run['images_per_second'] for run in runs]):.0f} images/s (median of trainings)"),
     ]
 

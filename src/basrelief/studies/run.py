@@ -74,7 +74,7 @@ def continue_study(
 def _run(
     folder: Path, prepared: Prepared, execution: ExecutionSettings, watch: WatchSettings, watcher: StudyWatcher
 ) -> None:
-    rates = search_rates(folder, prepared, watcher)
+    rates = search_rates(folder, prepared, execution, watch, watcher)
     run_trials(folder, prepared, _ready(folder, prepared, rates), execution, watch, watcher)
 
 
@@ -105,7 +105,7 @@ def run_training(folder: Path, settings: RunSettings, watcher: StudyWatcher) -> 
             prepared = reopen(Path(place))
             folder = Path(place)
         trial = prepared.plan.trial(next(iter(prepared.plan.losses)))
-        rates = search_rates(folder, prepared, watcher)
+        rates = search_rates(folder, prepared, ExecutionSettings(jobs=1), settings.watch, watcher)
         watcher.trial(1, 1, trial, "training")
         return train_run(
             folder,
