@@ -8,10 +8,11 @@ from typing import Any
 
 from basrelief.config import SEARCH, TrainSettings
 from basrelief.engine.lr_curve import FEWEST
+from basrelief.studies.lr_grid import FIRST, THEN
 from basrelief.studies.plan import StudyPlan
 
 RANGE: dict[str, Any] = {"low": 1e-6, "high": 10.0, "steps": 100, "repeats": 1}  # of a range test at its longest
-TRAININGS = 5  # short ones a loss
+TRAININGS = FIRST + THEN  # short ones a loss
 SHARE = 0.25  # of a trial that a short training is, where that is neither too little nor more than needed
 ENOUGH, MOST = 100, 500  # steps of a short training: at least, where the whole may cost them, and at most
 WHOLE = 2.0  # trials that a search may cost
@@ -76,7 +77,7 @@ def search_steps(plan: StudyPlan, images: int) -> int:
 
 
 def without_search(plan: StudyPlan, images: int, rate: float) -> StudyPlan:
-    """Return the plan with ``rate`` for all in place of a search, where its trials are too short for one; and say so."""
+    """Return the plan with ``rate`` for all where its trials are too short for a search, and say so in it."""
     if plan.train.lr != SEARCH or search_budget(plan.train, images) is not None:
         return plan
     sentence = (

@@ -8,45 +8,38 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-APART = math.sqrt(10)  # neighbouring rates of the first three
+APART = 10.0  # neighbouring rates of the first three
+FIRST, THEN = 3, 2  # rates tried at first, and beside the best of them
 Tried = Mapping[float, float | None]  # rate -> score, higher being better; None where the training failed
 
 
-def first_rates(centre: float, bound: float = math.inf) -> list[float]:
-    """Return three rates half a decade apart around ``centre``, moved down until all lie below ``bound``."""
-    top = centre * APART
-    while top >= bound:
-        top /= APART
-    return sorted({_short(top / APART**place) for place in range(3)})
+def first_rates(suggested: float | None, own: float, bound: float = math.inf) -> list[float]:
+    """Return three rates a decade apart, moved down until all lie below ``bound``.
 
-
-def next_rate(tried: Tried, bound: float = math.inf) -> float:
-    """Return the rate to try next: beside the best so far, so that a poor first guess is left behind.
-
-    Where the best is the lowest or highest rate that was tried, the next lies half a decade beyond it; but none lies at
-    or above ``bound``, nor at or above a rate whose training failed. Otherwise it lies in the wider gap beside the
-    best, and of equally wide ones on the side of the better neighbour. Where none has trained, it is a decade below.
+    The middle one is halfway, along a logarithmic scale, between what the range test suggests and ``own``, the rate
+    that the network is known to train with: a short range test alone came out up to 20 times too high, and rates that
+    are all too high look alike.
     """
-    rates = sorted(tried)
+    top = math.sqrt((suggested or own) * own) * APART
+    while _short(top) >= bound:
+        top /= math.sqrt(APART)
+    return [_short(top / APART**place) for place in reversed(range(FIRST))]
+
+
+def next_rates(tried: Tried, bound: float = math.inf) -> list[float]:
+    """Return two rates beside the best so far: half a decade above and below it.
+
+    None lies at or above ``bound``, nor at or above a rate whose training failed; then both lie below the best. Where
+    none has trained, they are a decade and two below all.
+    """
     scores = {rate: score for rate, score in tried.items() if score is not None}
     if not scores:
-        return _short(rates[0] / 10)
+        return [_short(min(tried) / APART**place) for place in reversed(range(1, 1 + THEN))]
     best = max(scores, key=lambda rate: (scores[rate], -rate))
-    if best == rates[0]:
-        return _short(best / APART)
-    limit = min([bound, *(rate for rate in rates if rate > best and tried[rate] is None)])
-    if best == max(scores) and best * APART < limit:
-        return _short(best * APART)
-    place = rates.index(best)
-    below, above = rates[place - 1], rates[place + 1] if place + 1 < len(rates) else None
-    if above is None or above not in scores:
-        beside = below
-    else:
-        wider = math.log(above / best) - math.log(best / below)
-        better = (tried[below] is None) or scores[above] > scores[below]
-        beside = above if wider > 0.1 or (wider > -0.1 and better) else below
-    found = _short(math.sqrt(best * beside))
-    return found if found not in tried else _short(rates[0] / APART)
+    limit = min([bound, *(rate for rate in tried if rate > best and tried[rate] is None)])
+    half = math.sqrt(APART)
+    beside = (_short(best * factor) for factor in (half, 1 / half, 1 / math.sqrt(half)))
+    return sorted([rate for rate in beside if rate < limit][:THEN])
 
 
 def choose_rate(tried: Tried, alike: Callable[[float, float], bool]) -> tuple[float, list[float]] | None:

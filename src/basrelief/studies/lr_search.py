@@ -26,7 +26,7 @@ from basrelief.metrics import metric_spec
 from basrelief.seeding import stream_seed
 from basrelief.studies.execute import run_trials
 from basrelief.studies.lr_budget import RANGE, TRAININGS, SearchBudget, search_budget
-from basrelief.studies.lr_grid import choose_rate, first_rates, next_rate
+from basrelief.studies.lr_grid import choose_rate, first_rates, next_rates
 from basrelief.studies.plan import StudyPlan, Trial, own_rate
 from basrelief.studies.prepare import Prepared, StudyWatcher
 from basrelief.studies.trials import outcome_of
@@ -203,10 +203,10 @@ def _search(
     bounds = [_bound(test) for test in tests]
     judged = all(len(split.rows["val"]) for split in prepared.splits)
     while judged and min(map(len, tried)) < TRAININGS:
-        rates = []
-        for search, test, bound, behind in zip(searches, tests, bounds, tried, strict=True):
-            centre = test["suggestion"] or _own_rate(search)
-            rates.append([next_rate(behind, bound)] if behind else first_rates(centre, bound))
+        rates = [
+            next_rates(behind, bound) if behind else first_rates(test["suggestion"], _own_rate(search), bound)
+            for search, test, bound, behind in zip(searches, tests, bounds, tried, strict=True)
+        ]
         trials = [search.training(rate) for search, own in zip(searches, rates, strict=True) for rate in own]
         run_trials(first.folder, prepared, trials, execution, quiet, watcher)
         for search, own, behind in zip(searches, rates, tried, strict=True):
@@ -238,7 +238,7 @@ def _entry(search: _Search, test: Mapping[str, Any], tried: Mapping[float, float
         )
     else:
         rate, among = chosen
-        best = max((score for score in tried.values() if score is not None))
+        best = max(score for score in tried.values() if score is not None)
         others = f", in the middle of {len(among)} that are within one standard error" if len(among) > 1 else ""
         reason = (
             f"The best of {len(tried)} short trainings at {min(tried):g} to {max(tried):g} has a {metric} of "
