@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from basrelief.config import TrainSettings
-from basrelief.studies.lr_budget import SHORTEST, TRAININGS, search_budget
-from basrelief.studies.lr_grid import choose_rate, first_rates, next_rates
+from basrelief.studies.lr_budget import SHORTEST, search_budget
+from basrelief.studies.lr_grid import FIRST, THEN, choose_rate, first_rates, next_rates
 
 CENTRES = st.floats(-5, 0).map(lambda power: 10**power)
 
@@ -27,22 +27,22 @@ def tried_at(peak: float, centre: float, bound: float = math.inf, breaks: float 
 
 
 def test_the_first_rates_lie_between_the_networks_own_and_the_suggestion() -> None:
-    assert first_rates(1e-2, 1e-4) == [1e-4, 1e-3, 1e-2]
-    assert first_rates(None, 1e-3) == [1e-4, 1e-3, 1e-2]
+    assert first_rates(1e-2, 1e-4) == [0.00032, 0.001, 0.0032]
+    assert first_rates(None, 1e-3) == [0.00032, 0.001, 0.0032]
 
 
 def test_they_move_down_where_the_range_test_broke() -> None:
-    assert first_rates(1e-3, 1e-3, bound=1e-2) == [0.000032, 0.00032, 0.0032]
+    assert first_rates(1e-3, 1e-3, bound=2e-3) == [1e-4, 0.00032, 1e-3]
 
 
 @settings(deadline=None, max_examples=50)
 @given(CENTRES, st.floats(-1.5, 1.5))
-def test_a_peak_up_to_30_times_off_is_found_within_half_a_decade(centre: float, off: float) -> None:
+def test_a_peak_up_to_30_times_off_is_found_within_a_factor_of_two(centre: float, off: float) -> None:
     peak = centre * 10**off
     tried = tried_at(peak, centre)
-    assert len(tried) == TRAININGS, "the budget is spent, and no rate twice"
+    assert len(tried) == FIRST + THEN, "the budget is spent, and no rate twice"
     best = max(tried, key=lambda rate: tried[rate])
-    assert abs(math.log10(best / peak)) < 0.3, "half of a half decade, and rounding"
+    assert abs(math.log10(best / peak)) < 0.3
 
 
 @settings(deadline=None, max_examples=100)
@@ -52,17 +52,17 @@ def test_no_rate_lies_where_the_range_test_broke_nor_above_one_that_failed(
 ) -> None:
     bound = centre * 10**room
     within = tried_at(centre * 10**off, centre, bound)
-    assert len(within) == TRAININGS
+    assert len(within) == FIRST + THEN
     assert all(rate < bound for rate in within)
     tried = tried_at(centre * 10**off, centre, breaks=bound)
-    assert len(tried) == TRAININGS
-    if room > -0.9:
+    assert len(tried) == FIRST + THEN
+    if room > -2.4:
         assert any(score is not None for score in tried.values())
 
 
-def test_where_nothing_trains_the_search_goes_down() -> None:
+def test_where_nothing_trains_the_search_goes_down_by_decades() -> None:
     tried = tried_at(1e-3, 1e-1, breaks=1e-4)
-    assert min(tried) == pytest.approx(1e-4)
+    assert sorted(tried)[:2] == [0.00032, 0.0032]
     assert choose_rate(tried, lambda best, rate: True) is None
 
 
@@ -105,8 +105,9 @@ def test_a_search_costs_at_most_two_trials_whatever_their_length(images: int, ba
     assert 0 < budget.images <= images
     assert budget.steps == budget.epochs * math.ceil(budget.images / batch), "what the trainings then make"
     assert budget.steps <= 500
-    if trial >= 500 and images > 20 * batch:  # of fewer batches one that is left out is much
-        assert 0.85 * min(trial / 4, 500) <= budget.steps
+    assert budget.trainings == 3 or budget.steps >= 80, "five of too few steps would say less than three of more"
+    if trial >= 500:
+        assert 0.79 * min(trial / 4, 500) <= budget.steps
 
 
 def test_stages_count_by_their_pixels() -> None:

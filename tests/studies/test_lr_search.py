@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {
     "network": "masknet", "resolution": 16, "epochs": 1, "batch_size": 4, "precision": "fp32", "threads": 1,
 }  # fmt: skip
 TWO = ("bce(mask)", "d = dice(mask)")
-BUDGET = SearchBudget(range_steps=20, epochs=1, images=6, steps=2)
+BUDGET = SearchBudget(range_steps=20, trainings=5, epochs=1, images=6, steps=2)
 
 
 class StopError(Exception):

@@ -12,7 +12,6 @@ from basrelief.studies.lr_grid import FIRST, THEN
 from basrelief.studies.plan import StudyPlan
 
 RANGE: dict[str, Any] = {"low": 1e-6, "high": 10.0, "steps": 100, "repeats": 1}  # of a range test at its longest
-TRAININGS = FIRST + THEN  # short ones a loss
 SHARE = 0.25  # of a trial that a short training is, where that is neither too little nor more than needed
 ENOUGH, MOST = 100, 500  # steps of a short training: at least, where the whole may cost them, and at most
 WHOLE = 2.0  # trials that a search may cost
@@ -27,11 +26,14 @@ class SearchBudget:
     ----------
     range_steps
         Of the range test, at most.
+    trainings
+        Short ones, each at a rate of its own.
     epochs, images, steps
-        Of a short training: passes, images in each, and steps in all.
+        Of each: passes, images in each pass, and steps in all.
     """
 
     range_steps: int
+    trainings: int
     epochs: int
     images: int
     steps: int
@@ -39,15 +41,16 @@ class SearchBudget:
     @property
     def total(self) -> int:
         """All steps, at most."""
-        return self.range_steps + TRAININGS * self.steps
+        return self.range_steps + self.trainings * self.steps
 
 
 def search_budget(train: TrainSettings, images: int) -> SearchBudget | None:
     """Return what a search costs before trials on so many training images; None where they are too short for one.
 
-    A short training is a quarter of a trial, but of 100 to 500 steps; and all together cost no more than two trials.
-    Stages at other resolutions count by their pixels, for the search is at the resolution of the last one. What is no
-    whole number of epochs is made so by leaving images out.
+    All together costs no more than two trials. A short training is a quarter of a trial, but of 100 to 500 steps; there
+    are five of them, or three where five of 100 steps would cost too much, and then they may be shorter still.
+    Stages at other resolutions count by their pixels, for the search is at the resolution of the last one. What is
+    no whole number of epochs is made so by leaving images out, or where there are many, a part of an epoch.
     """
     last = train.course()[-1]
     pixels = last.resolution[0] * last.resolution[1]
@@ -60,11 +63,13 @@ def search_budget(train: TrainSettings, images: int) -> SearchBudget | None:
         return None
     range_steps = min(RANGE["steps"], max(FEWEST, int(trial / 3)))
     wanted = min(MOST, max(ENOUGH, int(SHARE * trial)))
-    steps = min(wanted, int((WHOLE * trial - range_steps) / TRAININGS))
+    left = WHOLE * trial - range_steps
+    trainings = FIRST + THEN if left >= (FIRST + THEN) * ENOUGH else FIRST
+    steps = min(wanted, int(left / trainings))
     length = -(-images // last.batch_size)
-    epochs = -(-steps // length)
-    batches = steps // epochs
-    return SearchBudget(range_steps, epochs, min(images, batches * last.batch_size), epochs * batches)
+    epochs = steps // length if steps >= 4 * length else -(-steps // length)
+    batches = min(length, steps // epochs)
+    return SearchBudget(range_steps, trainings, epochs, min(images, batches * last.batch_size), epochs * batches)
 
 
 def search_steps(plan: StudyPlan, images: int) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-APART = 10.0  # neighbouring rates of the first three
-FIRST, THEN = 3, 2  # rates tried at first, and beside the best of them
+APART = math.sqrt(10)  # neighbouring rates of the first three
+FIRST, THEN = 3, 2  # rates tried at first, and beside the best of them where there are steps enough
 Tried = Mapping[float, float | None]  # rate -> score, higher being better; None where the training failed
 
 
 def first_rates(suggested: float | None, own: float, bound: float = math.inf) -> list[float]:
-    """Return three rates a decade apart, moved down until all lie below ``bound``.
+    """Return three rates half a decade apart, moved down until all lie below ``bound``.
 
     The middle one is halfway, along a logarithmic scale, between what the range test suggests and ``own``, the rate
     that the network is known to train with: a short range test alone came out up to 20 times too high, and rates that
@@ -22,24 +22,30 @@ def first_rates(suggested: float | None, own: float, bound: float = math.inf) ->
     """
     top = math.sqrt((suggested or own) * own) * APART
     while _short(top) >= bound:
-        top /= math.sqrt(APART)
+        top /= APART
     return [_short(top / APART**place) for place in reversed(range(FIRST))]
 
 
 def next_rates(tried: Tried, bound: float = math.inf) -> list[float]:
-    """Return two rates beside the best so far: half a decade above and below it.
+    """Return two rates beside the best of the first three.
 
-    None lies at or above ``bound``, nor at or above a rate whose training failed; then both lie below the best. Where
-    none has trained, they are a decade and two below all.
+    Where that is the highest or the lowest, they are half a decade and a decade beyond it; where it lies between, a
+    quarter of a decade on either side of it. None lies at or above ``bound``, nor at or above a rate whose training
+    failed: what would, is tried below the best. Where none has trained, they are a decade and two below all.
     """
     scores = {rate: score for rate, score in tried.items() if score is not None}
     if not scores:
-        return [_short(min(tried) / APART**place) for place in reversed(range(1, 1 + THEN))]
+        return [_short(min(tried) / 10**place) for place in reversed(range(1, 1 + THEN))]
     best = max(scores, key=lambda rate: (scores[rate], -rate))
     limit = min([bound, *(rate for rate in tried if rate > best and tried[rate] is None)])
-    half = math.sqrt(APART)
-    beside = (_short(best * factor) for factor in (half, 1 / half, 1 / math.sqrt(half)))
-    return sorted([rate for rate in beside if rate < limit][:THEN])
+    if best == min(tried):
+        steps = (1 / APART, 1 / APART**2)
+    elif best == max(tried):
+        steps = (APART, APART**2)
+    else:
+        steps = (math.sqrt(APART), 1 / math.sqrt(APART))
+    beside = (_short(best * step) for step in (*steps, 1 / math.sqrt(APART), 1 / APART**1.5))
+    return sorted([rate for rate in dict.fromkeys(beside) if rate < limit][:THEN])
 
 
 def choose_rate(tried: Tried, alike: Callable[[float, float], bool]) -> tuple[float, list[float]] | None:

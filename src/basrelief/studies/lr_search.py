@@ -25,8 +25,8 @@ from basrelief.files import read_json, write_json
 from basrelief.metrics import metric_spec
 from basrelief.seeding import stream_seed
 from basrelief.studies.execute import run_trials
-from basrelief.studies.lr_budget import RANGE, TRAININGS, SearchBudget, search_budget
-from basrelief.studies.lr_grid import choose_rate, first_rates, next_rates
+from basrelief.studies.lr_budget import RANGE, SearchBudget, search_budget
+from basrelief.studies.lr_grid import FIRST, Tried, choose_rate, first_rates, next_rates
 from basrelief.studies.plan import StudyPlan, Trial, own_rate
 from basrelief.studies.prepare import Prepared, StudyWatcher
 from basrelief.studies.trials import outcome_of
@@ -157,7 +157,7 @@ def search_rates(
 ) -> Rates:
     """Return the rates to train with; those to be searched are searched once, and kept.
 
-    Every loss gets the same budget (see ``lr_budget``): a range test on training images, and ``TRAININGS`` short
+    Every loss gets the same budget (see ``lr_budget``): a range test on training images, and a few short
     trainings at rates around its suggestion (see ``lr_grid``), judged on validation images by the study's metric. Test
     images are not looked at, and the seed is none of the study's. With folds each has a search of its own, so that no
     rate rests on images that judge it.
@@ -179,7 +179,12 @@ def search_rates(
     waiting = [search for search in everything if (search.name, search.fold) not in known]
     if waiting:
         entries += _search(waiting, execution, watch, watcher)
-        grid = {"trainings": TRAININGS, "epochs": budget.epochs, "images": budget.images, "steps": budget.steps}
+        grid: dict[str, Any] = {
+            "trainings": budget.trainings,
+            "epochs": budget.epochs,
+            "images": budget.images,
+            "steps": budget.steps,
+        }
         grid |= {"seed": search_seed(plan), "metric": plan.train.metric}
         write_json(folder / LR_SEARCH, {**RANGE, "steps": budget.range_steps, "grid": grid, "losses": entries})
     for search in everything:
@@ -194,19 +199,16 @@ def _search(
     first = searches[0]
     budget, prepared = first.budget, first.prepared
     watcher.say(
-        f"Learning rates are searched first: for each loss {budget.range_steps} steps of a range test and {TRAININGS} "
-        f"short trainings of {budget.steps} steps, judged on validation images."
+        f"Learning rates are searched first: for each loss {budget.range_steps} steps of a range test and "
+        f"{budget.trainings} short trainings of {budget.steps} steps, judged on validation images."
     )
     tests = [search.test(watcher) for search in searches]
     tried: list[dict[float, float | None]] = [{} for _ in searches]
     quiet = watch.model_copy(update={"tracker": ("none",)})
-    bounds = [_bound(test) for test in tests]
     judged = all(len(split.rows["val"]) for split in prepared.splits)
-    while judged and min(map(len, tried)) < TRAININGS:
-        rates = [
-            next_rates(behind, bound) if behind else first_rates(test["suggestion"], _own_rate(search), bound)
-            for search, test, bound, behind in zip(searches, tests, bounds, tried, strict=True)
-        ]
+    rules = (_first_rates, _next_rates)[: 1 + (budget.trainings > FIRST)]
+    for rule in rules if judged else ():
+        rates = [rule(*each) for each in zip(searches, tests, tried, strict=True)]
         trials = [search.training(rate) for search, own in zip(searches, rates, strict=True) for rate in own]
         run_trials(first.folder, prepared, trials, execution, quiet, watcher)
         for search, own, behind in zip(searches, rates, tried, strict=True):
@@ -222,7 +224,7 @@ def _search(
     return entries
 
 
-def _entry(search: _Search, test: Mapping[str, Any], tried: Mapping[float, float | None]) -> dict[str, Any]:
+def _entry(search: _Search, test: Mapping[str, Any], tried: Tried) -> dict[str, Any]:
     """Choose a rate, and return what ``lr_search.json`` says of it."""
     budget, metric = search.budget, search.prepared.plan.train.metric
     grid = [{"lr": rate, "score": search.score(rate), "epochs": budget.epochs} for rate in sorted(tried)]
@@ -257,8 +259,16 @@ def _bound(test: Mapping[str, Any]) -> float:
     return math.inf if at is None else float(at)
 
 
+def _first_rates(search: _Search, test: Mapping[str, Any], tried: Tried) -> list[float]:  # noqa: ARG001
+    return first_rates(test["suggestion"], _own_rate(search), _bound(test))
+
+
+def _next_rates(search: _Search, test: Mapping[str, Any], tried: Tried) -> list[float]:  # noqa: ARG001
+    return next_rates(tried, _bound(test))
+
+
 def _own_rate(search: _Search) -> float:
-    """Return the network's own rate, to begin with where the range test says nothing."""
+    """Return the rate that the network, or that of the level, is known to train with."""
     run = search.prepared.run_plan(search._trial.at(lr=1e-3))
     return own_rate(run.settings.optimizer, build_model(run, search.prepared.store))
 
