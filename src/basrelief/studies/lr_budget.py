@@ -49,8 +49,8 @@ def search_budget(train: TrainSettings, images: int) -> SearchBudget | None:
 
     All together costs no more than two trials. A short training is a quarter of a trial, but of 100 to 500 steps; there
     are five of them, or three where five of 100 steps would cost too much, and then they may be shorter still.
-    Stages at other resolutions count by their pixels, for the search is at the resolution of the last one. What is
-    no whole number of epochs is made so by leaving images out, or where there are many, a part of an epoch.
+    Stages at other resolutions count by their pixels, for the search is at the resolution of the last one. Where so
+    many steps are a few epochs and a part of one, each epoch has fewer images instead.
     """
     last = train.course()[-1]
     pixels = last.resolution[0] * last.resolution[1]
