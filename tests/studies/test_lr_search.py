@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ SMALL: dict[str, Any] = {
     "network": "masknet", "resolution": 16, "epochs": 1, "batch_size": 4, "precision": "fp32", "threads": 1,
 }  # fmt: skip
 TWO = ("bce(mask)", "d = dice(mask)")
-BUDGET = SearchBudget(range_steps=20, trainings=5, epochs=1, images=6, steps=2)
+THREE = SearchBudget(range_steps=20, trainings=3, epochs=1, images=6, steps=2)
+FIVE = dataclasses.replace(THREE, trainings=5)
 
 
 class StopError(Exception):
@@ -38,8 +40,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         assert set(split.rows) == {"train", "val", "test"}
         return lr_range(plan, store, split, **options)
 
-    monkeypatch.setattr(lr_search, "search_budget", lambda train, images: BUDGET)
-    monkeypatch.setattr(lr_budget, "search_budget", lambda train, images: BUDGET)
+    monkeypatch.setattr(lr_search, "search_budget", lambda train, images: THREE)
+    monkeypatch.setattr(lr_budget, "search_budget", lambda train, images: THREE)
     monkeypatch.setattr(lr_search, "lr_range", noted)
     return made
 
@@ -59,10 +61,10 @@ def test_a_study_searches_unless_told_otherwise_trains_at_what_it_found_and_says
     for number, entry in enumerate(found.values()):
         assert entry["steps"] == len(entry["curve"]) <= 20
         assert entry["seconds"] > 0
-        assert entry["grid_steps"] == 5 * 2
+        assert entry["grid_steps"] == 3 * 2
         tried = [line["lr"] for line in entry["grid"]]
         assert tried == sorted(set(tried))
-        assert len(tried) == 5, "as many for every loss"
+        assert len(tried) == 3, "as many for every loss"
         assert entry["lr"] in tried
         assert all(line["epochs"] == 1 and 0 <= line["score"] <= 1 for line in entry["grid"])
         for place in (out / "trials").glob(f"{number:02d}-*/seed-*"):
@@ -73,7 +75,7 @@ def test_a_study_searches_unless_told_otherwise_trains_at_what_it_found_and_says
     assert "a learning rate searched for each loss" in verdict["summary"]
     assert not any("one learning rate" in warning for warning in verdict["warnings"])
     page = (out / "report.html").read_text()
-    budget = "for each loss a range test of 20 steps and 5 short trainings of 2 steps"
+    budget = "for each loss a range test of 20 steps and 3 short trainings of 2 steps"
     assert f"searched, {budget}: bce(mask) {found['bce(mask)']['lr']:g}; d {found['d']['lr']:g}" in page
     assert "Search of learning rates" in page, "what it cost"
 
@@ -97,7 +99,7 @@ def test_the_search_sees_no_test_image_and_no_seed_of_the_study_and_leaves_no_we
     monkeypatch.setattr(trials, "train_run", watched)
     br.study(discs, out=tmp_path / "s", losses=("bce(mask)",), seeds=2, **SMALL)
     seeds = {seed for seed, _ in seen} | {seed for _, seed in calls}
-    assert len(seen) == 5
+    assert len(seen) == 3
     assert len(seeds) == 1
     assert not seeds & {0, 1}
     assert all(counts["test"] == 0 and counts["train"] == 6 and counts["val"] > 0 for _, counts in seen)
@@ -110,6 +112,7 @@ def test_a_search_killed_again_and_again_ends_with_the_same_rates_and_trains_not
     discs: Path, tmp_path: Path, calls: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Path] = []
+    monkeypatch.setattr(lr_search, "search_budget", lambda train, images: FIVE)
     moments = [0, 4, 7, 9]  # before all, among the first rates, and twice among those beside the best
 
     def counted(folder: Path, *args: Any, **options: Any) -> Any:
@@ -172,6 +175,7 @@ def test_rates_that_break_the_training_are_bad_rates_and_no_failure(
             raise TrainingError("The loss is no longer finite.")
         return train_run(folder, plan, *args, **options)
 
+    monkeypatch.setattr(lr_search, "search_budget", lambda train, images: FIVE)
     monkeypatch.setattr(trials, "train_run", breaking)
     verdict = br.study(discs, out=tmp_path / "s", losses=("bce(mask)",), seeds=1, **SMALL)
     (entry,) = searches(tmp_path / "s")
@@ -229,7 +233,7 @@ def test_a_loss_that_no_rate_trains_fails_alone_with_the_reason_and_the_others_g
     assert (rows["bce(mask)"]["failed"], rows["d"]["failed"]) == (1, 0)
     assert rows["d"]["mean"] is not None
     why = json.loads(next((tmp_path / "s").glob("trials/00-*/seed-0/failed.json")).read_text())["why"]
-    assert "No learning rate was found for bce(mask). None of 5 short trainings" in why
+    assert "No learning rate was found for bce(mask). None of 3 short trainings" in why
     assert "The loss diverged at once" in why
     assert "--lr" in why
     with pytest.raises(TrainingError, match="No learning rate was found"):
