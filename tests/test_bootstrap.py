@@ -53,6 +53,9 @@ def test_a_missing_seed_and_a_missing_image_are_left_out_for_that_loss_alone() -
     holes = bootstrap_intervals(y)
     assert holes.losses[0] == whole.losses[0]
     assert holes.losses[2] == pytest.approx(bootstrap_intervals(np.delete(y[2:], 3, axis=2)).losses[0])
+    assert holes.losses[1] is not None
+    assert holes.losses[1][0] < y[1, :4].mean() < holes.losses[1][1]
+    assert sum(holes.losses[1]) / 2 == pytest.approx(y[1, :4].mean(), abs=0.02)
     assert holes.pairs[0, 1] is not None
     assert holes.pairs[0, 1] != whole.pairs[0, 1]
 

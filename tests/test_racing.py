@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from basrelief.statistics import decide, holm, paired_interval, race, race_pairs
-from basrelief.statistics.looks import Finish, look_weights, settle
+from basrelief.statistics.intervals import MeanSquares
+from basrelief.statistics.looks import Finish, Look, look_weights, run_looks, settle
 
 ASKED = {"planned": 10, "higher_is_better": True}
 
@@ -126,6 +128,52 @@ def test_an_unsteady_loss_is_not_taken_for_a_steady_one() -> None:
     assert race(scores, **ASKED).dropped == ()
     scores["e"] = scores["a"] - 0.4 + np.array([[0.01], [-0.01], [0.0]])
     assert [one.name for one in race(scores, **ASKED).dropped] == ["e"]
+
+
+def look(means: list[float], seed_squares: list[float]) -> Look:
+    """Return three pairs on three seeds and ten images, with hardly any noise but the seeds'."""
+    tiny = np.full(3, 1e-12)
+    squares = MeanSquares(np.array(seed_squares), tiny, tiny, np.full(3, 3.0), np.full(3, 10.0))
+    return Look(np.array(means), squares)
+
+
+def first_look(means: list[float], seed_squares: list[float], margin: float = 0.0) -> Finish:
+    return run_looks(
+        {3: look(means, seed_squares)},
+        losses=3,
+        planned=4,
+        higher_is_better=True,
+        margins=np.full(3, margin),
+        level=0.95,
+    )
+
+
+def test_the_p_value_of_a_drop_is_that_of_the_pooled_variance_for_rivals_and_looks() -> None:
+    # Pairs (0, 1), (0, 2), (1, 2); mean square 2 of all three, so a standard error of √(2 / 30) with 2·2 degrees of
+    # freedom; times the two rivals, over the look's half of the error rate.
+    found = first_look([0.1, 3.0, 2.9], [1.0, 4.0, 1.0])
+    expected = 2 * t.sf(3.0 / (2 / 30) ** 0.5, 4) * 2 / 0.5
+    assert [(loss, seeds, rival) for loss, seeds, rival, _ in found.dropped] == [(2, 3, 0)]
+    assert found.dropped[0][3] == pytest.approx(expected, rel=1e-6)
+    # A pair is decided on its own p-value where that is larger, over the look's weight alone.
+    assert found.p_values[1] == pytest.approx(2 * t.sf(3.0 / (4 / 30) ** 0.5, 2) / 0.5, rel=1e-6)
+
+
+def test_a_drop_is_a_hundredth_as_sure_at_most_as_the_pair_itself() -> None:
+    found = first_look([0.0, 9.0, 9.0], [1e-6, 50.0, 50.0])
+    own = 2 * t.sf(9.0 / (50 / 30) ** 0.5, 2)
+    pooled = 2 * t.sf(9.0 / (100 / 3 / 30) ** 0.5, 4)
+    assert pooled > own / 100
+    assert found.dropped[0][3] == pytest.approx(pooled * 4, rel=1e-6)
+    found = first_look([0.0, 90.0, 90.0], [1e-6, 50.0, 50.0])
+    own = 2 * t.sf(90.0 / (50 / 30) ** 0.5, 2)
+    assert found.dropped[0][3] == pytest.approx(own / 100 * 4, rel=1e-6)
+
+
+def test_a_dropped_loss_is_not_called_equal_to_any() -> None:
+    found = first_look([0.7, 1.0, 0.3], [1e-8, 1e-8, 1e-8], margin=0.5)
+    assert {loss for loss, _, _, _ in found.dropped} == {1, 2}
+    assert not found.equal.any()
 
 
 def test_the_looks_share_the_error_rate() -> None:
