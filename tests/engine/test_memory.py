@@ -179,7 +179,7 @@ def test_a_step_is_counted_once_for_all_seeds_and_not_at_all_where_it_cannot_be(
 ) -> None:
     asked: list[RunPlan] = []
 
-    def uncountable(plan: RunPlan, store: Store) -> None:  # noqa: ARG001
+    def uncountable(plan: RunPlan, store: Store) -> None:
         asked.append(plan)
 
     monkeypatch.setattr(memory, "_found", {})
