@@ -76,7 +76,7 @@ def _count(contents: StudyContents) -> str:
 
 def _margin(contents: StudyContents) -> str:
     margin = finite(contents.verdict.get("margin"))
-    if not margin or len(contents.losses) < 2:
+    if not margin or sum(row.seeds > 0 for row in contents.losses) < 2:
         return ""
     unit = primary_facts(contents).unit
     return f"where the whole interval lies within ± {margin:.3g}{' ' + unit if unit else ''}"
@@ -84,7 +84,7 @@ def _margin(contents: StudyContents) -> str:
 
 def _choice(contents: StudyContents) -> str:
     chosen = contents.verdict.get("chosen_on_val")
-    if chosen is None:
+    if chosen is None or len(contents.losses) < 2:
         return ""
     after = {True: "the test images confirm it", False: "the test images do not confirm it"}
     confirmed = after.get(contents.verdict.get("confirmed"), "the test images cannot tell")  # type: ignore[arg-type]

@@ -22,21 +22,22 @@ def held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list[
     train, machine = prepared.plan.train, prepared.plan.machine
     height, width = train.resolution or (0, 0)
     run = next(iter(results.runs.values()), {})
-    samples = run.get("samples", {})
-    steps = sum(-(-samples.get("train", 0) // stage.batch_size) * stage.epochs for stage in train.course())
+    rows_of = prepared.split.rows
+    steps = sum(-(-len(rows_of["train"]) // stage.batch_size) * stage.epochs for stage in train.course())
     stages = ", ".join(spell_stage(stage.model_dump()) for stage in train.stages)
     batches = f"of up to {train.batch_size} images" if not train.stages else f"in stages {stages}"
     chosen = (
-        f"the epoch with the best {train.metric} on val" if samples.get("val") else "the last epoch (no val images)"
+        f"the epoch with the best {train.metric} on val" if len(rows_of["val"]) else "the last epoch (no val images)"
     )
     plan, heads = prepared.plan, " and ".join(prepared.plan.heads)
     own = {plan.changes.get(name, {}).get("epochs") for name in plan.losses}
     if own != {None}:  # as many as the time allowed each
         listed = ", ".join(f"{name} {_epochs(plan.changes.get(name, {}).get('epochs') or 0)}" for name in plan.losses)
         batches = f"{batches} for the longest; the same time for each: {listed}"
+    parameters = f"{run['parameters']:,} parameters, " if "parameters" in run else ""
     rates = "the levels" if plan.factor == "lr" else describe_rates(folder, plan)
     rows = [
-        ("Network", f"{train.network}, {run.get('parameters', 0):,} parameters, {heads}"),
+        ("Network", f"{train.network}, {parameters}{heads}"),
         ("Input", "image and background" if prepared.plan.background else "image alone"),
         ("Resolution", f"{height} x {width} px (height x width), for training and for the scores here"),
         ("Budget", f"{_epochs(train.epochs or 0)}, {steps:,} steps {batches}"),
@@ -80,6 +81,8 @@ def _initial_weights(results: StudyResults) -> str:
     for (_, seed), run in results.runs.items():
         hashes.setdefault(seed, set()).add(run["initial_weights"])
     levels = PLURALS[results.plan.factor]
+    if not hashes:
+        return f"the same for all {levels}"
     if all(len(found) == 1 for found in hashes.values()):
         return f"same initial weights (checked) and same batch order for all {levels} of a seed"
     if results.plan.factor == "network":
