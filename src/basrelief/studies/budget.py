@@ -42,7 +42,7 @@ LONGEST = 60.0  # seconds
 FOR_EQUAL_TIME = 20.0  # seconds that measuring may take where no minutes are given
 SURVEYED = 200  # samples that are packed at once, without looking how long packing takes
 PACKING = 0.6  # of the minutes that packing may take
-ROUGHLY = 1.5  # times the minutes: what bare steps must promise before a study is refused by them
+ROUGHLY = 3.0  # times the minutes: what a few bare steps must promise before a study is refused by them alone
 
 
 class Budget:

@@ -12,7 +12,7 @@ from basrelief.engine.watcher import Watcher
 from basrelief.files import read_json, write_json
 from basrelief.studies.budget import jobs_of
 from basrelief.studies.costs import report_seconds, seeds_a_block
-from basrelief.studies.minutes import seeds_in_time
+from basrelief.studies.minutes import FEWEST_SEEDS, seeds_in_time
 from basrelief.studies.plan import TRIALS, StudyPlan
 from basrelief.studies.stores import PLAN
 from basrelief.studies.trials import outcome_of
@@ -65,16 +65,6 @@ class StudyClock:
         size = seeds_a_block(len(plan.losses) * plan.folds, jobs_of(execution))
         fitting, begun, takes = self._fitting(plan, notes)
         seeds = len(plan.seeds)
-        if self.blocks and takes > LATE * 60 * notes["minutes"] and not self.warned:
-            watcher.say(
-                f"Time: slower than planned. All takes some {takes / 60:.2g} minutes, not {notes['minutes']:g}; "
-                + (
-                    "fewer seeds would say too little."
-                    if notes["seeds_open"]
-                    else "seeds were given, so none is dropped."
-                )
-            )
-            self.warned = True
         if fitting <= begun < seeds:
             seeds = begun
         elif begun == seeds < fitting:
@@ -91,6 +81,13 @@ class StudyClock:
         }
         write_json(self.folder / PLAN, document)
         block = plan.seeds[seeds_done : min(seeds_done + size, max(fitting, begun))]
+        least = not notes["seeds_open"] or fitting <= FEWEST_SEEDS
+        if block and self.blocks and least and takes > LATE * 60 * notes["minutes"] and not self.warned:
+            why = "fewer seeds would say too little" if notes["seeds_open"] else "seeds were given, so none is dropped"
+            watcher.say(
+                f"Time: slower than planned. All takes some {takes / 60:.2g} minutes, not {notes['minutes']:g}: {why}."
+            )
+            self.warned = True
         self.at = time.monotonic()
         self.running = sum(self._left(plan, seed) for seed in block)
         return plan, block
@@ -119,11 +116,16 @@ class StudyClock:
         return fitting, begun, seconds(fitting)
 
     def _seed_seconds(self, plan: StudyPlan, notes: dict[str, Any]) -> float:
-        """Return what a seed takes: as the blocks so far took, or else as planned."""
-        trials = sum(number for number, _ in self.blocks)
-        if not trials:
+        """Return what a seed takes: as the blocks so far took, or the last one if it took longer; or as planned.
+
+        A machine that has just become slower may stay so, and being late is worse than being early.
+        """
+        if not self.blocks:
             return float(notes["seed_seconds"])
-        return sum(seconds for _, seconds in self.blocks) / trials * len(plan.losses) * plan.folds
+        number, last = self.blocks[-1]
+        trials = sum(trained for trained, _ in self.blocks)
+        pace = max(last / number, sum(seconds for _, seconds in self.blocks) / trials)
+        return pace * len(plan.losses) * plan.folds
 
     def _changed(self, plan: StudyPlan, seeds: int, notes: dict[str, Any]) -> tuple[StudyPlan, str]:
         before = len(plan.seeds)
