@@ -40,7 +40,7 @@ from basrelief.studies.factors import one_factor
 from basrelief.studies.find import find_run
 from basrelief.studies.lr_tests import PAGE, run_lr_range
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import StudyWatcher, asked_for, canonical, reopen
+from basrelief.studies.prepare import Running, StudyWatcher, asked_for, canonical, reopen
 from basrelief.studies.results import collect
 from basrelief.studies.run import continue_study, run_study, run_training
 from basrelief.studies.verdict import write_results
@@ -62,6 +62,9 @@ class Quiet(Silent):
         """Do nothing."""
 
     def trial(self, number: int, total: int, trial: Trial, outcome: str) -> None:
+        """Do nothing."""
+
+    def running(self, trials: Sequence[Running], left: float | None) -> None:
         """Do nothing."""
 
 

@@ -107,6 +107,8 @@ class StudyPlan:
         Name -> settings in which its trainings differ from ``train``.
     race
         Whether losses that can no longer win are stopped early.
+    jobs
+        How many trainings at once pay on the machine where it was planned.
     """
 
     losses: dict[str, str]
@@ -123,6 +125,7 @@ class StudyPlan:
     factor: str = "loss"
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     race: bool = False
+    jobs: int = 1
 
     def trials(self) -> list[Trial]:
         """Return all trials, a seed's losses side by side, so that a study cut short compares what it has."""

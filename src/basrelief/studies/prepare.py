@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -35,6 +35,20 @@ SPLITS_FILE = "splits.csv"
 Asked = TypeVar("Asked", StudySettings, RunSettings)
 
 
+@dataclass(frozen=True)
+class Running:
+    """A trial that another process trains: epochs behind and planned, and what the last epoch said.
+
+    ``score`` is that of the shared metric on validation; it and the speed are None before the first epoch's end.
+    """
+
+    trial: Trial
+    epoch: int
+    epochs: int
+    score: float | None = None
+    images_per_second: float | None = None
+
+
 class StudyWatcher(Watcher, Protocol):
     """A watcher of training that is also told what was picked, how packing goes, and which trial is on."""
 
@@ -42,7 +56,16 @@ class StudyWatcher(Watcher, Protocol):
         """``done`` of ``total`` samples are packed."""
 
     def trial(self, number: int, total: int, trial: Trial, outcome: str) -> None:
-        """Trial ``number`` of ``total`` is "training", "finished, …", "kept" (from before) or "failed"."""
+        """Trial ``number`` of ``total`` is "training", "finished, …", "kept" (from before) or "failed".
+
+        Of trials that train at once, ``number`` counts those that are over.
+        """
+
+    def running(self, trials: Sequence[Running], left: float | None) -> None:
+        """These trials are being trained in other processes; all is over in some ``left`` seconds. About each second.
+
+        An empty sequence ends it.
+        """
 
 
 @dataclass(frozen=True)
@@ -279,6 +302,7 @@ def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[s
             "margin": plan.margin,
             "folds": plan.folds,
             "race": plan.race,
+            "jobs": plan.jobs,
             "said": list(plan.said),
         },
         "versions": versions(),
@@ -309,6 +333,7 @@ def _plan_from(document: dict[str, Any], data: DataSettings, source: Source | No
         factor=stored.get("factor", "loss"),
         changes=stored.get("changes", {}),
         race=stored.get("race", False),
+        jobs=stored.get("jobs", 1),
     )
 
 
