@@ -1,0 +1,92 @@
+"""A study as the command line runs it, in a process of its own that tests end at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from basrelief.studies.trials import outcome_of
+
+OPTIONS = [
+    "--network", "masknet", "--resolution", "16", "--epochs", "4", "--batch-size", "2", "--precision", "fp32",
+    "--lr", "1e-3", "--threads", "1", "--seeds", "2", "--loss", "bce(mask)", "--loss", "dice(mask)",
+    "--checkpoint-every", "0", "--tracker", "none",
+]  # fmt: skip
+SECONDS = 120  # that an undisturbed start may take; far more than it does
+
+
+def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    """Start the command in a group of its own, as a shell does."""
+    command = [sys.executable, "-m", "basrelief.cli", "study", str(data), "--out", str(out), *OPTIONS, *more]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+
+
+def run(data: Path, out: Path, *more: str) -> str:
+    """Run the command to its end, and return what it said."""
+    process = start(data, out, *more)
+    said = process.communicate(timeout=SECONDS)[1]
+    assert process.returncode == 0, said
+    return said
+
+
+def finished(out: Path) -> dict[str, int]:
+    """Return each finished trial, with the moment that its result was written."""
+    places = sorted(out.glob("trials/*/seed-*"))
+    return {
+        str(place.relative_to(out)): (place / "run.json").stat().st_mtime_ns for place in places if outcome_of(place)
+    }
+
+
+def wait_until_begun(process: subprocess.Popen[str], out: Path, trials: int = 1) -> None:
+    """Return when so many trials have a record, or the command has ended."""
+    until = time.monotonic() + SECONDS
+    while process.poll() is None and len(list(out.glob("trials/*/seed-*/run.json"))) < trials:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def end(process: subprocess.Popen[str], how: signal.Signals) -> str:
+    """Send a signal, to the whole group where Ctrl-C would be; see that nothing of it is left, return what it said."""
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)
+    else:
+        process.send_signal(how)
+    said = process.communicate(timeout=SECONDS)[1]
+    gone, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive, f"left behind: {alive}"
+    return said
+
+
+def interrupt(data: Path, out: Path, how: Sequence[signal.Signals], seed: int, *more: str) -> list[str]:
+    """Start the command and end it at a random moment, once for each signal; then let it finish.
+
+    No finished trial is ever trained again.
+    """
+    moments = random.Random(seed)
+    said, before = [], finished(out)
+    for number in how:
+        process = start(data, out, *more)
+        if moments.random() < 0.8:
+            wait_until_begun(process, out, 1)
+        until = time.monotonic() + moments.uniform(0, 3)
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        said.append(end(process, number))
+        now = finished(out)
+        assert now | before == now, "a finished trial was trained again, or is lost"
+        before = now
+    said.append(run(data, out, *more))
+    assert finished(out) | before == finished(out)
+    return said
