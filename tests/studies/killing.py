@@ -22,6 +22,8 @@ OPTIONS = [
 ]  # fmt: skip
 SECONDS = 120  # that an undisturbed start may take; far more than it does
 
+RAYS_OWN = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # which notice only after a minute that their node is gone
+
 
 def start(data: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     """Start the command in a group of its own, as a shell does."""
@@ -59,6 +61,7 @@ def wait_until_begun(process: subprocess.Popen[str], out: Path, trials: int = 1)
 def end(process: subprocess.Popen[str], how: signal.Signals) -> str:
     """Send a signal, to the whole group where Ctrl-C would be; see that nothing of it is left, return what it said."""
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    family = [member for member in family if member.is_running() and member.name() not in RAYS_OWN]
     if how == signal.SIGINT:
         os.killpg(process.pid, how)
     else:

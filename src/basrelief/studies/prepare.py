@@ -13,7 +13,16 @@ import polars as pl
 import torch
 
 from basrelief.augment import parse_augment
-from basrelief.config import LARGEST_BATCH, SEARCH, DataSettings, RunSettings, Stage, StudySettings, TrainSettings
+from basrelief.config import (
+    LARGEST_BATCH,
+    SEARCH,
+    DataSettings,
+    LrRangeSettings,
+    RunSettings,
+    Stage,
+    StudySettings,
+    TrainSettings,
+)
 from basrelief.data import open_source
 from basrelief.data.source import SPLITS, DataOptions, Source
 from basrelief.data.splits import Split, split_folds, split_store, spread_out
@@ -28,6 +37,7 @@ from basrelief.engine.weights import start_from, weights_digest
 from basrelief.errors import DataError, OutputError, UsageError
 from basrelief.files import read_json, write_atomic, write_json
 from basrelief.studies.factors import name_losses, with_names
+from basrelief.studies.jobs import choose_jobs
 from basrelief.studies.plan import StudyPlan, Trial, plan_run, plan_study
 from basrelief.studies.stores import PLAN, SMALLER, STORE, changed, open_stages, pack_stages, packed_store
 
@@ -158,7 +168,7 @@ def prepare(folder: Path, settings: StudySettings | RunSettings, source: Source,
     prepared = Prepared(plan, store, splits, pack_stages(folder, source, plan, options, store, watcher.packing))
     if document is None:
         _check_known(prepared)
-        prepared = _measured(prepared, watcher)
+        prepared = _measured(prepared, settings, watcher)
         _check_trainable(prepared, watcher)
         _write_splits(folder, prepared)
         write_json(folder / PLAN, _document(folder, prepared, asked))
@@ -186,7 +196,7 @@ def _at_stage(prepared: Prepared, stage: Stage) -> RunPlan:
     return dataclasses.replace(first, settings=settings)
 
 
-def _measured(prepared: Prepared, watcher: StudyWatcher) -> Prepared:
+def _measured(prepared: Prepared, settings: StudySettings | RunSettings, watcher: StudyWatcher) -> Prepared:
     """Fill in what only the machine can tell: the largest batch where that is asked for, and how to compute.
 
     It is done once, with the first loss (the batch: with each), and shared by all trials.
@@ -201,12 +211,17 @@ def _measured(prepared: Prepared, watcher: StudyWatcher) -> Prepared:
         said.append(f"Batch size: {size}, {'all training images' if size == len(rows) else 'the largest that fits'}.")
         train = prepared.plan.train.model_copy(update={"batch_size": size})
         prepared = dataclasses.replace(prepared, plan=dataclasses.replace(prepared.plan, train=train))
-    machine, how = probe_machine(prepared.run_plan(trials[0]), prepared.store, rows)
+    first, jobs = prepared.run_plan(trials[0]), 1
+    machine, how = probe_machine(first, prepared.store, rows)
+    if isinstance(settings, StudySettings) and not isinstance(settings, LrRangeSettings):
+        count = len(prepared.plan.trials())
+        jobs, machine, sentence = choose_jobs(first, prepared.store, rows, machine, settings.execution, trials=count)
+        said.append(sentence)
     losses_too = "" if machine.precision == "fp32" else "; losses are float32"
     said.append(f"Computed on: {machine} ({how}){losses_too}.")
     for sentence in said:
         watcher.say(sentence)
-    plan = dataclasses.replace(prepared.plan, machine=machine, said=(*prepared.plan.said, *said))
+    plan = dataclasses.replace(prepared.plan, machine=machine, jobs=jobs, said=(*prepared.plan.said, *said))
     return dataclasses.replace(prepared, plan=plan)
 
 
