@@ -86,7 +86,9 @@ class StudyProgress:
             self._progress.remove_task(self._lines.pop(folder))
         for folder, row in shown.items():
             if folder not in self._lines:
-                self._lines[folder] = self._progress.add_task(escape(_named(row.trial)[:48]), total=row.epochs, facts="epochs")
+                self._lines[folder] = self._progress.add_task(
+                    escape(_named(row.trial)[:48]), total=row.epochs, facts="epochs"
+                )
             facts = "epochs"
             if row.score is not None:
                 facts += f", val {row.score:.3f}"
@@ -94,10 +96,10 @@ class StudyProgress:
                 facts += f", {row.images_per_second:.0f} images/s"
             self._progress.update(self._lines[folder], completed=row.epoch, total=row.epochs, facts=facts)
         if self._trials is not None:
-            facts = [f"{self._failed} failed"] if self._failed else []
-            facts += [f"{len(trials)} at once"] if trials else []
-            facts += [f"{_duration(left)} left"] if left is not None else []
-            self._progress.update(self._trials, facts=", ".join(facts))
+            said = [f"{self._failed} failed"] if self._failed else []
+            said += [f"{len(trials)} at once"] if trials else []
+            said += [f"{_duration(left)} left"] if left is not None else []
+            self._progress.update(self._trials, facts=", ".join(said))
 
     def begin(self, title: str, metric: str, steps: int, done: int) -> None:
         """Start the bar of one training."""
@@ -124,4 +126,10 @@ def _named(trial: Trial) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )

@@ -12,6 +12,7 @@ from basrelief.studies.cards import cards_of
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, StudyWatcher
 from basrelief.studies.progress import Account
+from basrelief.studies.shared import Shared, open_shared
 from basrelief.studies.trials import outcome_of, train_trial
 
 
@@ -36,6 +37,11 @@ def run_trials(
     MissingExtraError
         For Ray, where it is not installed.
     """
+    shared = open_shared(folder)
+    if shared is not None:
+        shared.push_study(folder)
+        for trial in trials:
+            shared.sync_trial(folder, trial.folder)
     waiting = [trial for trial in trials if outcome_of(folder / trial.folder) is None]
     for trial in trials:
         if trial not in waiting:
@@ -44,18 +50,23 @@ def run_trials(
     if execution.executor == "ray" and waiting:
         from basrelief.studies.on_ray import train_on_ray
 
-        train_on_ray(execution, watch, Account(folder, prepared, trials, watcher))
+        train_on_ray(execution, watch, Account(folder, prepared, trials, watcher, shared))
     elif min(jobs, len(waiting)) > 1:
         from basrelief.studies.local import train_in_processes
 
         cards = cards_of(prepared.plan.train.device)
-        train_in_processes(jobs, cards, watch, Account(folder, prepared, trials, watcher))
+        train_in_processes(jobs, cards, watch, Account(folder, prepared, trials, watcher, shared))
     else:
-        _train_here(folder, prepared, trials, watch, watcher)
+        _train_here(folder, prepared, trials, watch, watcher, shared)
 
 
 def _train_here(
-    folder: Path, prepared: Prepared, trials: Sequence[Trial], watch: WatchSettings, watcher: StudyWatcher
+    folder: Path,
+    prepared: Prepared,
+    trials: Sequence[Trial],
+    watch: WatchSettings,
+    watcher: StudyWatcher,
+    shared: Shared | None,
 ) -> None:
     """Train one after another in this process, which knows of every step."""
     waiting = sum(outcome_of(folder / trial.folder) is None for trial in trials)
@@ -67,6 +78,8 @@ def _train_here(
         watcher.trial(number, len(trials), trial, "training")
         started = time.perf_counter()
         outcome = train_trial(folder, prepared, trial, watch, watcher)
+        if shared is not None:
+            shared.sync_trial(folder, trial.folder)
         watcher.trial(number, len(trials), trial, outcome)
         waiting -= 1
         if first and waiting:

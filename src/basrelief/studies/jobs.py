@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+
 import numpy as np
 import torch
 
@@ -85,6 +86,8 @@ def choose_jobs(
             if min(map(len, rates.values())) < FEWEST:
                 return by_rule("measuring took too long")
             way, gain = fastest(rates)
+            if way != ways[0] and on_cpu and others_use() > BUSY:  # they may have begun meanwhile
+                return by_rule("other programs keep the CPU too busy to measure")
             found = {"jobs": way.jobs, "threads": way.threads, "gain": gain}
             keep(key, found)
         way, gain = Way(int(found["jobs"]), int(found["threads"])), float(found["gain"])

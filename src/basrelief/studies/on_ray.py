@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -17,21 +18,31 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from basrelief import __version__
 from basrelief.config import ExecutionSettings, WatchSettings
 from basrelief.engine import processes
 from basrelief.engine.watcher import Silent
-from basrelief.errors import BasreliefError, DataError, DeviceError, MissingExtraError, OutOfMemoryError, TrainingError
+from basrelief.errors import (
+    BasreliefError,
+    DataError,
+    DeviceError,
+    MissingExtraError,
+    OutOfMemoryError,
+    TrainingError,
+    UsageError,
+)
 from basrelief.parallel import end_with
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, reopen
 from basrelief.studies.progress import Account
+from basrelief.studies.shared import Shared, fetched
 from basrelief.studies.stores import PLAN
 from basrelief.studies.trials import train_trial
 
+VERSION = metadata.version("basrelief")
 LOOK = 1.0  # seconds between looks at how far trials are
 RETRIES = 3  # times that a trial is started on another node, when its own dies
 SEEN_AFTER = 20.0  # seconds until what one node wrote is seen by others; network file systems keep what they know
@@ -40,13 +51,15 @@ STORE_BYTES = 100 * 2**20  # Ray's memory for objects, of which trials have none
 
 @dataclass(frozen=True)
 class Task:
-    """What a node is told of a trial."""
+    """What a node is told of a trial: the study's folder, or its URL and what tells it from others there."""
 
     folder: Path
     plan: str  # digest of plan.json
     version: str
     trial: Trial
     watch: WatchSettings
+    url: str = ""
+    identity: str = ""
 
 
 def train_on_ray(execution: ExecutionSettings, watch: WatchSettings, account: Account) -> None:
@@ -74,6 +87,10 @@ def train_on_ray(execution: ExecutionSettings, watch: WatchSettings, account: Ac
             f"--device {account.prepared.plan.train.device} names a card of this machine. Ray gives each training its "
             "card: use --device cuda."
         )
+    if account.shared is not None and account.shared.url.startswith("memory:"):
+        raise UsageError(
+            "--out memory:// is of this process alone; the nodes of a Ray cluster need a URL they all reach."
+        )
     with contextlib.redirect_stdout(_WithoutRay(sys.stdout)), _cluster(ray, execution.address):
         _train_all(ray, execution, watch, account)
 
@@ -94,7 +111,10 @@ def _round(
 ) -> TrainingError | None:
     """Train what is left, until all is done, or no more because memory gave out; then return that error."""
     remote = ray.remote(_train).options(**options)
-    digest = hashlib.sha256((account.folder / PLAN).read_bytes()).hexdigest()
+    folder, shared = account.folder.absolute(), account.shared
+    content = (folder / PLAN).read_bytes() if shared is None else str(shared.plan()).encode("utf-8")
+    digest = hashlib.sha256(content).hexdigest()
+    place = ("", "") if shared is None else (shared.url, shared.id())
     waiting = deque(account.left())
     running: dict[Any, Trial] = {}
     why: TrainingError | None = None
@@ -102,7 +122,7 @@ def _round(
         while waiting or running:
             while waiting and why is None and (most is None or len(running) < most):
                 trial = waiting.popleft()
-                task = Task(account.folder.absolute(), digest, __version__, trial, watch)
+                task = Task(folder, digest, VERSION, trial, watch, *place)
                 running[remote.remote(task)] = trial
                 account.start(trial)
             account.show(account.begun())
@@ -149,7 +169,7 @@ def _lost(ray: Any, trial: Trial, error: Exception) -> TrainingError:
     cause = getattr(error, "cause", None)
     if isinstance(cause, ImportError):
         raise DataError(
-            f"A node of the Ray cluster cannot import what a training needs ({cause}). Install basrelief {__version__} "
+            f"A node of the Ray cluster cannot import what a training needs ({cause}). Install basrelief {VERSION} "
             "on every node, in the Python that Ray runs in."
         ) from None
     if isinstance(error, ray.exceptions.LocalRayletDiedError):
@@ -241,24 +261,28 @@ def _train(task: Task) -> tuple[str, BasreliefError | None]:
     if threading.current_thread() is threading.main_thread() and sys.platform != "win32":
         end_with(os.getppid())  # else it might write for a study whose node is gone
     try:
-        prepared = _open(task)
-        train_trial(task.folder, prepared, task.trial, task.watch, Silent())
+        folder = fetched(task.url, task.identity, task.plan) if task.url else task.folder
+        prepared = _open(folder, task)
+        train_trial(folder, prepared, task.trial, task.watch, Silent())
+        if task.url:
+            Shared(task.url).sync_trial(folder, task.trial.folder)
+            shutil.rmtree(folder / task.trial.folder, ignore_errors=True)
     except BasreliefError as error:
         return socket.gethostname(), error
     return socket.gethostname(), None
 
 
-def _open(task: Task) -> Prepared:
+def _open(folder: Path, task: Task) -> Prepared:
     """Open the study as this node sees it, once."""
     node = socket.gethostname()
-    if task.version != __version__:
+    if task.version != VERSION:
         raise DataError(
-            f"The node {node} has basrelief {__version__}, and the study was started by {task.version}. Install the same "
-            "everywhere."
+            f"The node {node} has basrelief {VERSION}, and the study was started by {task.version}. Install the "
+            "same everywhere."
         )
-    if (task.folder, task.plan) in _opened:
-        return _opened[task.folder, task.plan]
-    path = task.folder / PLAN
+    if (folder, task.plan) in _opened:
+        return _opened[folder, task.plan]
+    path = folder / PLAN
     until = time.monotonic() + SEEN_AFTER
     while not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != task.plan:
         if not path.exists() and not path.parent.exists():
@@ -268,5 +292,5 @@ def _open(task: Task) -> Prepared:
             raise DataError(f"The node {node} {other} the study's {path}. {_ELSEWHERE}")
         time.sleep(0.5)
     _opened.clear()
-    _opened[task.folder, task.plan] = reopen(task.folder)
-    return _opened[task.folder, task.plan]
+    _opened[folder, task.plan] = reopen(folder)
+    return _opened[folder, task.plan]

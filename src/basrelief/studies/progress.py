@@ -10,6 +10,7 @@ import polars as pl
 
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, Running, StudyWatcher
+from basrelief.studies.shared import Shared
 from basrelief.studies.trials import describe_outcome, outcome_of
 
 
@@ -24,10 +25,20 @@ class Account:
         Those of its trials that are wanted.
     watcher
         Who is told.
+    shared
+        The URL at which the study is kept, if it is.
     """
 
-    def __init__(self, folder: Path, prepared: Prepared, trials: Sequence[Trial], watcher: StudyWatcher) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        prepared: Prepared,
+        trials: Sequence[Trial],
+        watcher: StudyWatcher,
+        shared: Shared | None = None,
+    ) -> None:
         self.folder, self.prepared, self.trials, self.watcher = folder, prepared, trials, watcher
+        self.shared = shared
         self._ended = 0
         self._seen: dict[str, tuple[int, Running]] = {}
         self._said_pace = False
@@ -51,6 +62,8 @@ class Account:
 
     def end(self, trial: Trial) -> bool:
         """Take note that a trial is over, if its directory says so, and tell whether it does."""
+        if self.shared is not None:
+            self.shared.sync_trial(self.folder, trial.folder)
         outcome = outcome_of(self.folder / trial.folder)
         if outcome is None:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import signal
@@ -10,9 +11,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from basrelief.config import WatchSettings
+from basrelief.errors import MissingExtraError, OutOfMemoryError
+from basrelief.studies import local
+from basrelief.studies.plan import Trial
 from basrelief.studies.trials import outcome_of
 
 OPTIONS = [
@@ -20,6 +26,10 @@ OPTIONS = [
     "--lr", "1e-3", "--threads", "1", "--seeds", "2", "--loss", "bce(mask)", "--loss", "dice(mask)",
     "--checkpoint-every", "0", "--tracker", "none",
 ]  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "network": "masknet", "resolution": 16, "epochs": 4, "batch_size": 2, "precision": "fp32", "lr": 1e-3, "threads": 1,
+    "seeds": 2, "losses": ("bce(mask)", "dice(mask)"), "tracker": "none",
+}  # fmt: skip
 SECONDS = 120  # that an undisturbed start may take; far more than it does
 
 RAYS_OWN = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # which notice only after a minute that their node is gone
@@ -67,7 +77,7 @@ def end(process: subprocess.Popen[str], how: signal.Signals) -> str:
     else:
         process.send_signal(how)
     said = process.communicate(timeout=SECONDS)[1]
-    gone, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive, f"left behind: {alive}"
     return said
 
@@ -93,3 +103,43 @@ def interrupt(data: Path, out: Path, how: Sequence[signal.Signals], seed: int, *
     said.append(run(data, out, *more))
     assert finished(out) | before == finished(out)
     return said
+
+
+def interrupted(data: Path, out: Path, undisturbed: Path, times: int, seed: int, *more: str) -> None:
+    """Interrupt a study so many times, by a signal each; it ends as the one that nobody disturbed."""
+    kinds = [signal.SIGKILL, signal.SIGINT, signal.SIGTERM]
+    how = [kinds[(seed + number) % 3] for number in range(times)]
+    said = interrupt(data, out, how, seed, *more)
+    for number, text in zip(how, said, strict=False):
+        assert "Traceback" not in text
+        assert number == signal.SIGKILL or not text or "Stopped. The same command goes on" in text or "4/4" in text
+    assert (out / "verdict.json").read_bytes() == (undisturbed / "verdict.json").read_bytes()
+    assert digests(out) == digests(undisturbed)
+
+
+def digests(out: Path) -> dict[str, str]:
+    """Return the digest of each trial's weights."""
+    return {
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.glob("trials/*/*/best.safetensors"))
+    }
+
+
+def hungry(folder: Path, stamp: int, trial: Trial, watch: WatchSettings) -> str:
+    """Train in a process, but run out of memory the first time that one of the trials is tried."""
+    tried = folder / trial.folder / "tried"
+    if (trial.name, trial.seed) == ("bce(mask)", 1) and not tried.exists():
+        tried.parent.mkdir(parents=True, exist_ok=True)
+        tried.touch()
+        raise OutOfMemoryError("Out of memory on cpu.")
+    return local._train(folder, stamp, trial, watch)
+
+
+def starving(folder: Path, stamp: int, trial: Trial, watch: WatchSettings) -> str:
+    """Run out of memory whenever a trial is tried."""
+    raise OutOfMemoryError("Out of memory on cpu: masknet at 16x16.")
+
+
+def refused(folder: Path, stamp: int, trial: Trial, watch: WatchSettings) -> str:
+    """Meet a fault that the user can mend, of another kind than the common ones."""
+    raise MissingExtraError("nothing", "nothing", "This training")
