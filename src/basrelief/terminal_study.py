@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 if TYPE_CHECKING:
     from basrelief.studies.plan import Trial
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 
 _OTHER_LINES = 4  # of a terminal's height: the bar of all trials, and some of what was said before
 _err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """The time left at the pace of the last half minute, but not where steps are minutes apart."""
+
+    def render(self, task: Task) -> Text:
+        """Draw the column of one bar."""
+        return Text("") if task.fields.get("slow") else super().render(task)
 
 
 class StudyProgress:
@@ -30,7 +39,7 @@ class StudyProgress:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[facts]}"),
-            TimeRemainingColumn(compact=True),
+            _TimeLeft(compact=True),
             console=_err,
             transient=True,
             disable=not _err.is_terminal,
@@ -87,7 +96,7 @@ class StudyProgress:
         for folder, row in shown.items():
             if folder not in self._lines:
                 self._lines[folder] = self._progress.add_task(
-                    escape(_named(row.trial)[:48]), total=row.epochs, facts="epochs"
+                    escape(_named(row.trial)[:48]), total=row.epochs, facts="epochs", slow=True
                 )
             facts = "epochs"
             if row.score is not None:
@@ -99,7 +108,7 @@ class StudyProgress:
             said = [f"{self._failed} failed"] if self._failed else []
             said += [f"{len(trials)} at once"] if trials else []
             said += [f"{_duration(left)} left"] if left is not None else []
-            self._progress.update(self._trials, facts=", ".join(said))
+            self._progress.update(self._trials, facts=", ".join(said), slow=True)
 
     def begin(self, title: str, metric: str, steps: int, done: int) -> None:
         """Start the bar of one training."""
