@@ -46,6 +46,7 @@ VERSION = metadata.version("basrelief")
 LOOK = 1.0  # seconds between looks at how far trials are
 RETRIES = 3  # times that a trial is started on another node, when its own dies
 SEEN_AFTER = 20.0  # seconds until what one node wrote is seen by others; network file systems keep what they know
+PROMPTLY = 5.0  # seconds in which a cluster's head answers
 STORE_BYTES = 100 * 2**20  # Ray's memory for objects, of which trials have none, where it is started for us
 
 
@@ -216,18 +217,21 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():  # by whoever called this
         yield
         return
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():  # where nobody listens, Ray would go on asking for minutes
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), PROMPTLY).close()
+        except (OSError, OverflowError):
+            raise _no_cluster(str(address)) from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     alone = {"address": "local", "include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
         ray.init(**alone if address == "local" else {"address": address or "auto"}, **quiet)
-    except ConnectionError as error:
+    except ConnectionError:
         if address is not None:
-            raise DeviceError(
-                f"--address {address}: no Ray cluster answers there ({str(error).splitlines()[0]}). Start one with ray "
-                "start --head, or leave --address out."
-            ) from None
+            raise _no_cluster(address) from None
         ray.init(**alone, **quiet)
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -237,6 +241,12 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _no_cluster(address: str) -> DeviceError:
+    return DeviceError(
+        f"--address {address}: no Ray cluster answers there. Start one with ray start --head, or leave --address out."
+    )
 
 
 class _WithoutRay:
