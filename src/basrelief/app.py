@@ -40,9 +40,10 @@ from basrelief.studies.factors import one_factor
 from basrelief.studies.find import find_run
 from basrelief.studies.lr_tests import PAGE, run_lr_range
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import StudyWatcher, asked_for, canonical, reopen
+from basrelief.studies.prepare import Running, StudyWatcher, asked_for, canonical, reopen
 from basrelief.studies.results import collect
 from basrelief.studies.run import continue_study, run_study, run_training
+from basrelief.studies.shared import begin_shared, is_url, open_shared
 from basrelief.studies.verdict import write_results
 
 DEMO = {
@@ -75,6 +76,9 @@ class Quiet(Silent):
     def trial(self, number: int, total: int, trial: Trial, outcome: str) -> None:
         """Do nothing."""
 
+    def running(self, trials: Sequence[Running], left: float | None) -> None:
+        """Do nothing."""
+
 
 def settings_from(options: Mapping[str, Any], kind: type[StudySettings] | type[RunSettings]) -> Any:
     """Sort flat options (as on the command line, without dashes) into checked settings; None means not given."""
@@ -103,7 +107,8 @@ def study(
     data
         A folder, a file, or ``"scenes:500"``.
     out
-        The study's directory; ``runs/NAME`` by default. An unfinished study there goes on.
+        The study's directory; ``runs/NAME`` by default. An unfinished study there goes on. A URL that fsspec knows
+        (``"s3://bucket/study"``) keeps it there, with a copy in ``runs/NAME``.
     watcher
         Told of progress; nothing by default.
     add_seeds, add_losses
@@ -118,7 +123,7 @@ def study(
     Returns
     -------
     dict
-        The document of ``verdict.json``, with ``"out"``, the directory, added.
+        The document of ``verdict.json``, with ``"out"``, the directory, added, and ``"url"`` where one was given.
     """
     _refuse_launcher("study")
     add_seeds, add_losses = options.pop("add_seeds", None) or 0, tuple(options.pop("add_losses", None) or ())
@@ -127,10 +132,10 @@ def study(
     if add_seeds or add_losses:
         raise DataError(f"{data} holds no study to extend. Expected the directory that basrelief study left.")
     settings = canonical(settings_from({"location": str(data), **one_factor(options)}, StudySettings))
-    folder = _out(out, settings.data.location, asked_for(settings))
+    folder = begin_shared(str(out)) if is_url(out) else _out(out, settings.data.location, asked_for(settings))
     with _latest(folder):
         run_study(folder, settings, watcher or Quiet())
-    return report(folder)
+    return _published(folder)
 
 
 def _go_on(
@@ -150,7 +155,17 @@ def _go_on(
         )
     with _latest(folder):
         continue_study(folder, **chosen, watcher=watcher or Quiet(), seeds=seeds, losses=losses)
-    return report(folder)
+    return _published(folder)
+
+
+def _published(folder: Path) -> dict[str, Any]:
+    """Write the report of a study, also at the URL where it is kept, and return its verdict."""
+    verdict = report(folder)
+    shared = open_shared(folder)
+    if shared is None:
+        return verdict
+    shared.push_study(folder)
+    return {**verdict, "url": shared.url}
 
 
 def train(
@@ -366,6 +381,8 @@ def evaluate(
 
 def _out(out: str | Path | None, data: str | Path, asked: dict[str, Any]) -> Path:
     """Return the output directory: as given, or the next free (or equal, unfinished) ``runs/NAME``."""
+    if is_url(out):
+        raise UsageError(f"--out {out}: only a study can be kept at a URL. Give a folder.")
     if out is not None:
         folder = Path(out)
         if folder.exists() and not folder.is_dir():

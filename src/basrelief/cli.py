@@ -63,7 +63,7 @@ def train(
 ) -> None:
     """Train one network with one loss."""
     from basrelief import app as functions
-    from basrelief.terminal import StudyProgress
+    from basrelief.terminal_study import StudyProgress
 
     others = os.environ.get("RANK", "0") != "0"  # started by a launcher; the first process alone talks to the user
     with contextlib.nullcontext() if others or (processes or 1) > 1 else StudyProgress() as watcher:
@@ -165,7 +165,7 @@ def demo(
 ) -> None:
     """A study on generated scenes, in minutes: BCE, SSIM or Dice for masks."""
     from basrelief import app as functions
-    from basrelief.terminal import StudyProgress
+    from basrelief.terminal_study import StudyProgress
 
     with StudyProgress() as watcher:
         verdict = functions.demo(out, seeds=seeds, device=device, watcher=watcher)

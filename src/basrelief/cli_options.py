@@ -15,7 +15,7 @@ Data = Annotated[
     typer.Argument(metavar="DATA", help="A folder or file in any known format (basrelief list formats), or scenes:N."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")]
+Out = Annotated[str | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")]  # or a URL
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")]
 
 # Option name (as in the settings) -> type and help. Shared by every command that reads data.

@@ -86,7 +86,8 @@ def study(
     With the directory of a study as DATA, go on with that study.
     """
     from basrelief import app as functions
-    from basrelief.terminal import StudyProgress, show_status
+    from basrelief.terminal import show_status
+    from basrelief.terminal_study import StudyProgress
 
     if status:
         give(functions.study_status(data), as_json, show_status)

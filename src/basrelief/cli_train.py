@@ -45,7 +45,7 @@ def lr_range(
 ) -> None:
     """Which learning rate? Train shortly at growing rates, see where the loss falls and where it breaks."""
     from basrelief import app as functions
-    from basrelief.terminal import StudyProgress
+    from basrelief.terminal_study import StudyProgress
 
     given = {
         "losses": tuple(loss) if loss else None,

@@ -8,9 +8,10 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from basrelief.errors import DataError, OutputError
 
@@ -20,6 +21,8 @@ except ImportError:  # pragma: no cover - Windows has no flock; two writers at o
     fcntl = None  # type: ignore[assignment]
 
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+_LOCK = ".lock"
 PARTIAL = ".partial-"  # how a file or folder begins its name until it is whole
 
 
@@ -106,22 +109,55 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` (made if needed) against a second command; the lock goes when the process does."""
+def only_writer(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold ``folder`` (made if needed) against a second command; the lock goes when the process does.
+
+    What a killed command left half written is removed, but not in a folder inside that somebody else holds. Where
+    another is at work, it is waited for, at most ``wait`` seconds.
+
+    Raises
+    ------
+    OutputError
+        When another command is still at work in it.
+    """
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a")
+        lock = (folder / _LOCK).open("a")
     with lock:
-        if fcntl is not None:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        until = time.monotonic() + wait
+        while not _taken(lock):
+            if time.monotonic() >= until:
                 raise OutputError(
                     f"Another basrelief command is at work in {folder}. Wait for it, or choose another --out."
-                ) from None
-        for left in folder.rglob(f"{PARTIAL}*"):  # of a command that was killed; nobody else writes here now
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+                )
+            time.sleep(min(0.1, wait))
+        hidden = list(folder.rglob(".*"))
+        held = [path.parent for path in hidden if path.name == _LOCK and path.parent != folder and _is_held(path)]
+        for left in hidden:
+            if left.name.startswith(PARTIAL) and not any(left.is_relative_to(place) for place in held):
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
         yield
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Take a lock, unless another process has it; a file system that knows no locks refuses nobody."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+    return True
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        with path.open("a") as lock:
+            return not _taken(lock)
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

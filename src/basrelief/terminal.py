@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,84 +13,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from basrelief.data.inspect import Inspection
-    from basrelief.studies.plan import Trial
 
 _out = Console(soft_wrap=True, highlight=False)
 _err = Console(stderr=True, soft_wrap=True, highlight=False)
-
-
-class StudyProgress:
-    """Shows a study as it runs: what was picked, packing, a bar for the trials and one for the training at hand.
-
-    Where standard error is no terminal (a log file, say), it prints a line a trial instead.
-    """
-
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[facts]}"),
-            TimeRemainingColumn(compact=True),
-            console=_err,
-            transient=True,
-            disable=not _err.is_terminal,
-        )
-        self._packing: Any = None
-        self._trials: Any = None
-        self._steps: Any = None
-        self._metric = self._facts = ""
-
-    def __enter__(self) -> StudyProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
-
-    def say(self, text: str) -> None:
-        """Print a sentence above the bars."""
-        self._progress.console.print(f"· {text}", markup=False)
-
-    def packing(self, done: int, total: int) -> None:
-        """Show packing as a bar."""
-        if self._packing is None:
-            self._packing = self._progress.add_task("Packing", total=total, facts="samples")
-        self._progress.update(self._packing, completed=done, total=total)
-        if done == total:
-            self._progress.remove_task(self._packing)
-            self._packing = None
-
-    def trial(self, number: int, total: int, trial: Trial, outcome: str) -> None:
-        """Show which trial is on, and how the last one ended."""
-        if self._trials is None and total > 1:
-            self._trials = self._progress.add_task("Trials", total=total, facts="")
-        if outcome == "training":
-            return
-        if self._trials is not None:
-            self._progress.update(self._trials, completed=number, total=total)
-        fold = f", fold {trial.fold + 1}" if "-fold-" in trial.folder else ""
-        self.say(f"[{number}/{total}] {trial.name}, seed {trial.seed}{fold}: {outcome}")
-
-    def begin(self, title: str, metric: str, steps: int, done: int) -> None:
-        """Start the bar of one training."""
-        self._metric, self._facts = metric, ""
-        if self._steps is not None:
-            self._progress.remove_task(self._steps)
-        self._steps = self._progress.add_task(title[:48], total=steps, completed=done, facts="")
-
-    def step(self, done: int, loss: float) -> None:
-        """Advance the bar of the training at hand."""
-        if self._steps is not None and not self._progress.disable:
-            self._progress.update(self._steps, completed=done, facts=f"loss {loss:.4f}{self._facts}")
-
-    def epoch(self, record: Mapping[str, Any]) -> None:
-        """Show the shared metric and the speed of the epoch that ended."""
-        score = record.get(f"val/{self._metric}")
-        shown = "" if score is None else f", {self._metric} {score:.3f}"
-        self._facts = f"{shown}, {record['images_per_second']:.0f} images/s"
 
 
 @contextlib.contextmanager

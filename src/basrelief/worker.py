@@ -13,7 +13,7 @@ from basrelief import app, errors
 from basrelief.files import write_json
 from basrelief.launch import LOST
 from basrelief.parallel import end_with
-from basrelief.terminal import StudyProgress
+from basrelief.terminal_study import StudyProgress
 
 
 def _train_as_one(spec: Path, answer: Path) -> None:

@@ -31,7 +31,7 @@ ROWS = np.arange(20)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of its own for every test, on a quiet machine with two cores that has bfloat16."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(probe, "_others_use", lambda: 0.0)
+    monkeypatch.setattr(probe, "others_use", lambda: 0.0)
     monkeypatch.setattr(probe, "computes_bfloat16", lambda kind: True)
     monkeypatch.setattr(probe.psutil, "cpu_count", lambda logical=True: 2)
 
@@ -192,15 +192,15 @@ def test_short_trainings_are_not_measured_at_all(scenes_store: Store, clock: Clo
 def test_a_busy_machine_is_not_measured_and_nothing_is_kept(
     scenes_store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "_others_use", lambda: 0.9)
+    monkeypatch.setattr(probe, "others_use", lambda: 0.9)
     machine, how = probe_machine(plan(), scenes_store, ROWS)
     assert machine == RULE
     assert "too busy" in how
     clock.takes = lambda machine: 0.01 * machine.threads
     used = iter((0.0, 0.9))  # others begin while the probe runs
-    monkeypatch.setattr(probe, "_others_use", lambda: next(used))
+    monkeypatch.setattr(probe, "others_use", lambda: next(used))
     assert probe_machine(plan(), scenes_store, ROWS) == (machine, how)
-    monkeypatch.setattr(probe, "_others_use", lambda: 0.0)
+    monkeypatch.setattr(probe, "others_use", lambda: 0.0)
     assert probe_machine(plan(), scenes_store, ROWS)[0] == ONE
 
 

@@ -62,7 +62,7 @@ def probe_machine(plan: RunPlan, store: Store, rows: np.ndarray) -> tuple[Machin
         The choice, and why it was made, in words.
     """
     rule, settings = plan.machine, plan.settings
-    key = _key(plan, store)
+    key = finding_key(plan, store)
     found = recall(key)
     if found is not None and (machine := _from_finding(found, plan)) is not None:
         return machine, "as measured before"
@@ -76,11 +76,11 @@ def probe_machine(plan: RunPlan, store: Store, rows: np.ndarray) -> tuple[Machin
     if not first_candidates(plan) and not later_candidates(rule, plan, math.inf):
         return rule, "as asked"
     too_busy = rule, "by rule: other programs keep the CPU too busy to measure"
-    if kind == "cpu" and _others_use() > BUSY:
+    if kind == "cpu" and others_use() > BUSY:
         return too_busy
     with as_found(rule.device):
         machine, how, settled = _search(plan, BareSteps(plan, store, rows), steps)
-    if kind == "cpu" and machine != rule and _others_use() > BUSY:  # they may have begun meanwhile
+    if kind == "cpu" and machine != rule and others_use() > BUSY:  # they may have begun meanwhile
         return too_busy
     if settled:
         keep(key, {name: getattr(machine, name) for name in CHOSEN})
@@ -196,7 +196,7 @@ def _search(plan: RunPlan, bare: BareSteps, steps: int) -> tuple[Machine, str, b
     return best, f"measured {gain:.1f} times as fast as {rule}", True
 
 
-def _key(plan: RunPlan, store: Store) -> dict[str, Any]:
+def finding_key(plan: RunPlan, store: Store) -> dict[str, Any]:
     """Return everything that a finding depends on."""
     settings, rule = plan.settings, plan.machine
     return {
@@ -230,7 +230,7 @@ def _from_finding(found: dict[str, Any], plan: RunPlan) -> Machine | None:
     return machine if known and machine in (first, *later_candidates(first, plan, math.inf)) else None
 
 
-def _others_use() -> float:
+def others_use() -> float:
     """Return the share of this process's CPUs that others use, looked at for a third of a second."""
     mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     shares = psutil.cpu_percent(interval=0.3, percpu=True)

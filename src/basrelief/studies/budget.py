@@ -16,7 +16,6 @@ from basrelief.config import ExecutionSettings, StudySettings
 from basrelief.data.source import DataOptions, Source
 from basrelief.data.splits import Split
 from basrelief.data.store import FACTS, Store
-from basrelief.engine.machine import available_threads
 from basrelief.engine.run_plan import RunPlan
 from basrelief.errors import BasreliefError, UsageError
 from basrelief.losses.expression import parse_loss
@@ -150,10 +149,7 @@ class Budget:
             return plan
         measuring = FOR_EQUAL_TIME if settings.minutes is None else min(LONGEST, MEASURING * self.limit)
         judged = str(plan.train.metric).split("/")[0]
-        # Trials that run side by side share the cores, as here their threads do.
-        threads = max(1, available_threads() // jobs_of(settings.execution))
-        shared = {name: (_with_threads(run, threads), split) for name, (run, split) in trials.items()}
-        costs = measure_costs(self.folder, shared, store, judged, settings.watch, measuring)
+        costs = measure_costs(self.folder, trials, store, judged, settings.watch, measuring)
         said: list[str] = []
         if settings.minutes is not None:
             plan, said = self._fitted(plan, costs)
@@ -199,7 +195,7 @@ class Budget:
         names = list(plan.losses)
         self.notes = {
             "minutes": self.settings.minutes,
-            "seeds_open": "seeds" in free,
+            "seeds_open": "seeds" in free and not plan.race,  # a race spreads its error rate over those planned
             "grows": "seeds" in free and not plan.race,
             "seconds": self.spent(),
             "trials": 0,
@@ -207,7 +203,7 @@ class Budget:
                 costs,
                 self._epochs(names, chosen.epochs, costs),
                 folds=plan.folds,
-                jobs=jobs_of(self.settings.execution),
+                jobs=jobs_of(plan, self.settings.execution),
             ),
             "planned_seconds": takes,
         }
@@ -220,7 +216,7 @@ class Budget:
         names = list(plan.losses)[: choice.losses]
         epochs = self._epochs(names, choice.epochs, costs)
         searched = search_seconds(costs, epochs, folds=plan.folds) if plan.train.lr == "search" else 0.0
-        each = seed_seconds(costs, epochs, folds=plan.folds, jobs=jobs_of(self.settings.execution))
+        each = seed_seconds(costs, epochs, folds=plan.folds, jobs=jobs_of(plan, self.settings.execution))
         return searched + choice.seeds * each + report_seconds(choice.seeds * plan.folds * len(names))
 
     def _epochs(self, names: Sequence[str], epochs: int, costs: Mapping[str, Cost]) -> dict[str, int]:
@@ -255,9 +251,9 @@ class Budget:
         return UsageError(text + (f" In that time fit {other}." if other else ""))
 
 
-def jobs_of(execution: ExecutionSettings) -> int:
-    """Return how many trials run at once, as far as that is known when the study is planned."""
-    return execution.jobs if isinstance(execution.jobs, int) else 1
+def jobs_of(plan: StudyPlan, execution: ExecutionSettings) -> int:
+    """Return how many trials run at once."""
+    return execution.jobs if isinstance(execution.jobs, int) else plan.jobs
 
 
 def describe_equal_time(seconds: Mapping[str, float], epochs: Mapping[str, int]) -> str:
@@ -271,11 +267,6 @@ def describe_equal_time(seconds: Mapping[str, float], epochs: Mapping[str, int])
     if slow:
         said += f" A single epoch of {', '.join(slow)} takes longer than the time of the others: give more --epochs."
     return said
-
-
-def _with_threads(run: RunPlan, most: int) -> RunPlan:
-    machine = dataclasses.replace(run.machine, threads=min(run.machine.threads, most))
-    return dataclasses.replace(run, machine=machine)
 
 
 def _size_of(plan: StudyPlan) -> Choice:

@@ -62,7 +62,7 @@ class StudyClock:
         if notes is None or "extended" in document:  # by seeds that somebody asked for
             return plan, plan.seeds[seeds_done:]
         self._end_block()
-        size = seeds_a_block(len(plan.losses) * plan.folds, jobs_of(execution))
+        size = seeds_a_block(len(plan.losses) * plan.folds, jobs_of(plan, execution))
         fitting, begun, takes = self._fitting(plan, notes)
         seeds = len(plan.seeds)
         if fitting <= begun < seeds:

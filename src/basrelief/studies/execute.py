@@ -1,4 +1,4 @@
-"""Running many trials: each once, whatever interrupts it."""
+"""Running many trials: each once, whatever interrupts it, wherever it runs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 
 from basrelief.config import ExecutionSettings, WatchSettings
 from basrelief.engine.checkpoint import remove_checkpoints
+from basrelief.studies.cards import cards_of
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, StudyWatcher
+from basrelief.studies.progress import Account
+from basrelief.studies.shared import Shared, open_shared
 from basrelief.studies.trials import outcome_of, train_trial
 
 
@@ -21,22 +24,66 @@ def run_trials(
     watch: WatchSettings,
     watcher: StudyWatcher,
 ) -> None:
-    """Train every one of these trials of the study in ``folder`` that is not finished yet."""
+    """Train every one of these trials of the study in ``folder`` that is not finished yet.
+
+    Where they run changes no bit of what they leave: the plan says how each computes. Trials are begun in their order.
+
+    Raises
+    ------
+    OutOfMemoryError
+        When memory runs out, however few train at once; no trial counts as failed for it.
+    TrainingError
+        When a process that trained alone was killed.
+    MissingExtraError
+        For Ray, where it is not installed.
+    """
+    shared = open_shared(folder)
+    if shared is not None:
+        shared.push_study(folder)
+        for trial in trials:
+            shared.sync_trial(folder, trial.folder)
+    waiting = [trial for trial in trials if outcome_of(folder / trial.folder) is None]
+    for trial in trials:
+        if trial not in waiting:
+            remove_checkpoints(folder / trial.folder)  # of one that was killed just after its training's end
+    jobs = prepared.plan.jobs if execution.jobs == "auto" else execution.jobs
+    if execution.executor == "ray" and waiting:
+        from basrelief.studies.on_ray import train_on_ray
+
+        train_on_ray(execution, watch, Account(folder, prepared, trials, watcher, shared))
+    elif min(jobs, len(waiting)) > 1:
+        from basrelief.studies.local import train_in_processes
+
+        cards = cards_of(prepared.plan.train.device)
+        train_in_processes(jobs, cards, watch, Account(folder, prepared, trials, watcher, shared))
+    else:
+        _train_here(folder, prepared, trials, watch, watcher, shared)
+
+
+def _train_here(
+    folder: Path,
+    prepared: Prepared,
+    trials: Sequence[Trial],
+    watch: WatchSettings,
+    watcher: StudyWatcher,
+    shared: Shared | None,
+) -> None:
+    """Train one after another in this process, which knows of every step."""
     waiting = sum(outcome_of(folder / trial.folder) is None for trial in trials)
     first = True
     for number, trial in enumerate(trials, 1):
-        place = folder / trial.folder
-        if outcome_of(place):
+        if outcome_of(folder / trial.folder):
             watcher.trial(number, len(trials), trial, "kept")
-        else:
-            watcher.trial(number, len(trials), trial, "training")
-            started = time.perf_counter()
-            outcome = train_trial(folder, prepared, trial, watch, watcher)
-            watcher.trial(number, len(trials), trial, outcome)
-            waiting -= 1
-            if first and waiting:
-                minutes = waiting * (time.perf_counter() - started) / 60
-                others = f"{waiting} trainings take" if waiting > 1 else "training takes"
-                watcher.say(f"At that pace the other {others} some {minutes:.1f} minutes.")
-            first = False
-        remove_checkpoints(place)  # needed for resuming alone, and thrice the weights' size
+            continue
+        watcher.trial(number, len(trials), trial, "training")
+        started = time.perf_counter()
+        outcome = train_trial(folder, prepared, trial, watch, watcher)
+        if shared is not None:
+            shared.sync_trial(folder, trial.folder)
+        watcher.trial(number, len(trials), trial, outcome)
+        waiting -= 1
+        if first and waiting:
+            minutes = waiting * (time.perf_counter() - started) / 60
+            others = f"{waiting} trainings take" if waiting > 1 else "training takes"
+            watcher.say(f"At that pace the other {others} some {minutes:.1f} minutes.")
+        first = False

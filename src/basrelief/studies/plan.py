@@ -116,6 +116,8 @@ class StudyPlan:
         Whether losses that can no longer win are stopped early.
     extended
         How many seeds there were each time that seeds or losses were added.
+    jobs
+        How many trainings at once pay on the machine where it was planned.
     """
 
     losses: dict[str, str]
@@ -133,6 +135,7 @@ class StudyPlan:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     race: bool = False
     extended: tuple[int, ...] = ()
+    jobs: int = 1
 
     def trials(self) -> list[Trial]:
         """Return all trials, a seed's losses side by side, so that a study cut short compares what it has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -40,12 +40,27 @@ from basrelief.files import read_json, write_atomic, write_json
 from basrelief.seeding import stream
 from basrelief.studies.budget import Budget
 from basrelief.studies.factors import name_losses, with_names
+from basrelief.studies.jobs import choose_jobs
 from basrelief.studies.lr_budget import without_search
 from basrelief.studies.plan import StudyPlan, Trial, own_rate, plan_run, plan_study
 from basrelief.studies.stores import PLAN, SMALLER, STORE, changed, open_stages, pack_stages, packed_store
 
 SPLITS_FILE = "splits.csv"
 Asked = TypeVar("Asked", StudySettings, RunSettings)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that another process trains: epochs behind and planned, and what the last epoch said.
+
+    ``score`` is that of the shared metric on validation; it and the speed are None before the first epoch's end.
+    """
+
+    trial: Trial
+    epoch: int
+    epochs: int
+    score: float | None = None
+    images_per_second: float | None = None
 
 
 class StudyWatcher(Watcher, Protocol):
@@ -55,7 +70,16 @@ class StudyWatcher(Watcher, Protocol):
         """``done`` of ``total`` samples are packed."""
 
     def trial(self, number: int, total: int, trial: Trial, outcome: str) -> None:
-        """Trial ``number`` of ``total`` is "training", "finished, …", "kept" (from before) or "failed"."""
+        """Trial ``number`` of ``total`` is "training", "finished, …", "kept" (from before) or "failed".
+
+        Of trials that train at once, ``number`` counts those that are over.
+        """
+
+    def running(self, trials: Sequence[Running], left: float | None) -> None:
+        """These trials are being trained in other processes; all is over in some ``left`` seconds. About each second.
+
+        An empty sequence ends it.
+        """
 
 
 @dataclass(frozen=True)
@@ -174,7 +198,7 @@ def prepare(
     prepared = Prepared(plan, store, splits, pack_stages(folder, source, plan, options, store, watcher.packing))
     if document is None:
         _check_known(prepared)
-        prepared = _measured(prepared, watcher)
+        prepared = _measured(prepared, settings, watcher)
         _check_trainable(prepared, watcher)
         notes: dict[str, Any] = {}
         if budget is not None:
@@ -208,7 +232,7 @@ def _at_stage(prepared: Prepared, stage: Stage) -> RunPlan:
     return dataclasses.replace(first, settings=settings)
 
 
-def _measured(prepared: Prepared, watcher: StudyWatcher) -> Prepared:
+def _measured(prepared: Prepared, settings: StudySettings | RunSettings, watcher: StudyWatcher) -> Prepared:
     """Fill in what only the machine can tell: the largest batch where that is asked for, and how to compute.
 
     It is done once, with the first loss (the batch: with each), and shared by all trials.
@@ -223,12 +247,17 @@ def _measured(prepared: Prepared, watcher: StudyWatcher) -> Prepared:
         said.append(f"Batch size: {size}, {'all training images' if size == len(rows) else 'the largest that fits'}.")
         train = prepared.plan.train.model_copy(update={"batch_size": size})
         prepared = dataclasses.replace(prepared, plan=dataclasses.replace(prepared.plan, train=train))
-    machine, how = probe_machine(prepared.run_plan(trials[0]), prepared.store, rows)
+    first, jobs = prepared.run_plan(trials[0]), 1
+    machine, how = probe_machine(first, prepared.store, rows)
+    if isinstance(settings, StudySettings) and not isinstance(settings, LrRangeSettings):
+        count = len(prepared.plan.trials())
+        jobs, machine, sentence = choose_jobs(first, prepared.store, rows, machine, settings.execution, trials=count)
+        said.append(sentence)
     losses_too = "" if machine.precision == "fp32" else "; losses are float32"
     said.append(f"Computed on: {machine} ({how}){losses_too}.")
     for sentence in said:
         watcher.say(sentence)
-    plan = dataclasses.replace(prepared.plan, machine=machine, said=(*prepared.plan.said, *said))
+    plan = dataclasses.replace(prepared.plan, machine=machine, jobs=jobs, said=(*prepared.plan.said, *said))
     return dataclasses.replace(prepared, plan=plan)
 
 
@@ -345,6 +374,7 @@ def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[s
             "margin": plan.margin,
             "folds": plan.folds,
             "race": plan.race,
+            "jobs": plan.jobs,
             "said": list(plan.said),
         },
         "versions": versions(),
@@ -376,6 +406,7 @@ def _plan_from(document: dict[str, Any], data: DataSettings, source: Source | No
         changes=stored.get("changes", {}),
         race=stored.get("race", False),
         extended=tuple(row["seeds_before"] for row in document.get("extended", ())),
+        jobs=stored.get("jobs", 1),
     )
 
 

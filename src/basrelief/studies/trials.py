@@ -6,28 +6,42 @@ from pathlib import Path
 from typing import Any
 
 from basrelief.config import WatchSettings
+from basrelief.engine.checkpoint import remove_checkpoints
 from basrelief.engine.train import train_run
 from basrelief.engine.watcher import Watcher
 from basrelief.errors import OutOfMemoryError, TrainingError
-from basrelief.files import read_json, write_json
+from basrelief.files import only_writer, read_json, write_json
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared
+
+PATIENCE = 60.0  # seconds to wait for a process whose study is over; it ends within one, on Ray within some
 
 
 def train_trial(folder: Path, prepared: Prepared, trial: Trial, watch: WatchSettings, watcher: Watcher) -> str:
     """Train one trial of the study in ``folder``, and return how it went, in words.
 
-    A trial whose loss stops being finite leaves ``failed.json``, and is not tried again.
+    A trial whose loss stops being finite leaves ``failed.json``, and is not tried again. Its directory is held
+    meanwhile: where a process that its study's end has not reached yet still writes there, that one is waited for.
 
     Raises
     ------
     OutOfMemoryError
         When memory runs out; the trial does not count as failed.
+    OutputError
+        When another process trains it, and goes on with it.
     """
     place = folder / trial.folder
+    with only_writer(place, wait=PATIENCE):
+        outcome = outcome_of(place)  # that other process may just have finished it
+        said = describe_outcome(outcome) if outcome else _train(folder, prepared, trial, watch, watcher)
+        remove_checkpoints(place)  # needed for resuming alone, and thrice the weights' size
+    return said
+
+
+def _train(folder: Path, prepared: Prepared, trial: Trial, watch: WatchSettings, watcher: Watcher) -> str:
     try:
         run = train_run(
-            place,
+            folder / trial.folder,
             prepared.run_plan(trial),
             prepared.store,
             prepared.split_of(trial),
