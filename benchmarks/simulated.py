@@ -134,6 +134,7 @@ FAMILIES = (
     Family("5 alike, heavy tails", (0,) * 5, (1,) * 5, t3),
     Family("two best alike, three behind by 1.5", (0, 0, -1.5, -1.5, -1.5), (1,) * 5),
     Family("ahead by 0.5, another unsteady", (0.5, 0, 0, 0, 0), (1, 1, 1, 1, 4)),
+    Family("ahead by 0.5, spreads 0.2 and 4", (0.5, 0, 0, 0, 0), (0.2, 0.2, 0.2, 0.2, 4)),
     Family("ahead by 0.3", (0.3, 0, 0, 0, 0), (1,) * 5),
     Family("ahead by 1.5", (1.5, 0, 0, 0, 0), (1,) * 5),
     Family("ahead by 3", (3, 0, 0, 0, 0), (1,) * 5),

@@ -3,10 +3,11 @@
     python benchmarks/verdict.py [--quick] [--json]     a few minutes on one core
     python benchmarks/verdict.py --aa [--json]          20 studies of real trainings, under ten minutes on two cores
 
-Prints the coverage of the verdict's 95 % interval and of the usual ones in every regime, the wrong winners over families
-of losses, what the race saves and whether it agrees, and what is said where no interval holds. Exits with 1 where a limit
-is not kept: coverage from 0.93 to 0.99, wrong winners in at most 5 %, half the steps beyond three seed deviations. All
-of it goes through the formulas of ``basrelief.statistics`` themselves.
+Prints the coverage of the verdict's 95 % interval and of the usual ones in every regime, the wrong winners over
+families of losses, what the race saves and whether it agrees, and what is said where no interval holds. Exits with 1
+where a limit is not kept: coverage from 0.93 to 0.99, wrong winners in at most 5 % (more than chance explains, since
+between two equal losses 5 % is what the test promises), half the steps beyond three seed deviations. All of it goes
+through the formulas of ``basrelief.statistics`` themselves.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from simulated import FAMILIES, REGIMES, Family, Floats, Regime, draw, draw_fami
 
 from basrelief.statistics import Interval, bootstrap_intervals, failure_bound, mean_interval, seeds_needed
 from basrelief.statistics.influence import COCHRAN, outlying, skewness
-from basrelief.statistics.intervals import MeanSquares, by_group, half_and_p, mean_squares
+from basrelief.statistics.intervals import MeanSquares, by_group, half_width, mean_squares, p_value
 from basrelief.statistics.looks import Claims, Finish, Look, look_at, look_weights, run_looks, settle
 
 LEVEL = 0.95
 COVERAGE = (0.93, 0.99)
 WRONG = 0.05
+CHANCE = 2.33  # standard errors that one simulation in a hundred exceeds
 SAVED = 0.5
 PLANNED, IMAGES = 10, 40  # of the families
 METHODS = ("verdict", "crossed bootstrap", "t over seeds", "images only", "Wilcoxon")
@@ -40,7 +42,7 @@ def coverage(regime: Regime, reps: int, draws: int) -> dict[str, Any]:
     d, groups, truth = draw(regime, reps, seed=regime.seeds)
     values = by_group(d, groups)
     mean = values.mean(axis=(1, 2))
-    half, _ = half_and_p(mean, mean_squares(values), LEVEL)
+    half = half_width(mean_squares(values), (1 - LEVEL) / 2)
     rows, columns = values.mean(axis=2), d.mean(axis=1)
     drawn = bootstrap_intervals(d, groups=groups, pairs=(), draws=draws).losses
     wilcoxon = stats.wilcoxon((d - truth).reshape(reps, -1), axis=1, method="approx").pvalue
@@ -122,7 +124,7 @@ def _of_study(look: Look, study: int) -> Look:
 def _full(look: Look, losses: int) -> Claims:
     """Return what a study without looks says: each pair's own p-value, by Holm."""
     first, second = np.triu_indices(losses, 1)
-    _, p_values = half_and_p(look.mean, look.squares, LEVEL)
+    p_values = p_value(look.mean, look.squares)
     ahead = np.where(look.mean > 0, first, second)
     return settle(Finish([], p_values, ahead, np.zeros(len(first), dtype=bool), 0), losses=losses, level=LEVEL)
 
@@ -146,7 +148,7 @@ def _count(counts: dict[str, int], suffix: str, claims: Claims, winner: int | No
 
 
 def ranges(reps: int) -> dict[str, float]:
-    """Return how often the range of ``seeds_needed`` holds the number that the true difference and variances ask for."""
+    """Return how often the range of ``seeds_needed`` holds the number that the truth asks for."""
     rng = np.random.default_rng(0)
     sd, margin = (1.0, 0.5, 1.0), 0.05
     truth = seeds_needed(Interval(0.7, 0.0, 0.0, 1.0, 5, 50, *(s**2 for s in sd)), margin=margin)
@@ -165,8 +167,10 @@ def ranges(reps: int) -> dict[str, float]:
 
 def faults(results: dict[str, Any], reps: int, *, quick: bool) -> list[str]:
     """Return which limits are not kept, a sentence each; a quick run allows for three standard errors."""
-    slack = 3 * math.sqrt(0.05 * 0.95 / reps) if quick else 0.0
+    error = math.sqrt(WRONG * (1 - WRONG) / (reps // 3 if quick else reps))
+    slack = 3 * error if quick else 0.0
     low, high = COVERAGE[0] - slack, COVERAGE[1] + slack
+    most_wrong = WRONG + max(slack, CHANCE * error)
     found = [
         f"{row['regime']}: coverage {row['coverage']['verdict']:.3f}, asked {COVERAGE[0]} to {COVERAGE[1]}."
         for row in results["coverage"]
@@ -177,7 +181,7 @@ def faults(results: dict[str, Any], reps: int, *, quick: bool) -> list[str]:
         found += [
             f"{row['family']}: wrong winners with {name} {share:.3f}, asked {WRONG} at most."
             for name, share in wrong.items()
-            if share > WRONG + slack
+            if share > most_wrong
         ]
         if row["most_steps"] > 1:
             found.append(f"{row['family']}: the race took more steps than the full study.")
@@ -211,8 +215,8 @@ def print_tables(results: dict[str, Any]) -> None:
     _print_table([*head, "right winner", *race_head], rows)
     need = results["ranges"]
     print(
-        f"\nThe 80 % range of further seeds holds the true number ({need['needed']}) in {need['holds']:.0%} of studies with "
-        f"5 seeds, and in {need['holds_undecided']:.0%} of those that are undecided."
+        f"\nThe 80 % range of further seeds holds the true number ({need['needed']}) in {need['holds']:.0%} of studies "
+        f"with 5 seeds, and in {need['holds_undecided']:.0%} of those that are undecided."
     )
 
 
@@ -233,7 +237,7 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the repetitions; limits allow for chance")
+    parser.add_argument("--quick", action="store_true", help="200 studies, 67 families; limits allow for chance")
     parser.add_argument("--aa", action="store_true", help="train one loss under two names instead")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     options = parser.parse_args(arguments)
@@ -241,14 +245,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from verdict_aa import main as train_alike
 
         return train_alike(json_wanted=options.json)
-    reps = 300 if options.quick else 3000
+    reps = 200 if options.quick else 3000
     results: dict[str, Any] = {"repetitions": reps, "coverage": [], "families": []}
     for regime in REGIMES:
         print(regime.name, file=sys.stderr)
-        results["coverage"].append(coverage(regime, reps, 200 if options.quick else 1000))
+        results["coverage"].append(coverage(regime, reps, 100 if options.quick else 1000))
     for family in FAMILIES:
         print(family.name, file=sys.stderr)
-        results["families"].append(compete(family, reps))
+        results["families"].append(compete(family, reps // 3 if options.quick else reps))
     results["ranges"] = ranges(reps // 3)
     results["faults"] = faults(results, reps, quick=options.quick)
     if options.json:

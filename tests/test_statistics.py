@@ -6,7 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from basrelief.statistics import decide, failure_bound, holm, mean_interval, more_seeds, paired_interval
+from basrelief.statistics import (
+    Interval,
+    decide,
+    failure_bound,
+    holm,
+    holm_limits,
+    images_needed,
+    mean_interval,
+    more_seeds,
+    paired_interval,
+    seeds_needed,
+)
+from basrelief.statistics.intervals import by_group, errors_of_mean, mean_squares, two_sided
 
 scores = arrays(np.float64, st.tuples(st.integers(2, 6), st.integers(2, 12)), elements=st.floats(-1, 1, width=32))
 
@@ -23,9 +35,15 @@ def test_interval_equals_the_analysis_of_variance_done_by_hand() -> None:
     # In the degrees of freedom alone, each is raised by twice its relative standard deviation, √(2/df): √2 and 1.
     seed, image = ms_seed * (1 + 2 * 2**0.5), ms_image * (1 + 2 * 1)
     df = (seed + image - ms_rest) ** 2 / (seed**2 / 1 + image**2 / 2 + ms_rest**2 / 2)
+    both, of_seeds, of_images = errors_of_mean(mean_squares(d))
+    assert [float(part) for part in both] == pytest.approx([variance**0.5, df], rel=1e-12)
+    # The seeds' means alone, 2 and 4, have a standard error of 1 with one degree of freedom: the widest interval.
+    assert [float(part) for part in of_seeds] == pytest.approx([1, 1])
+    assert [float(part) for part in of_images] == pytest.approx([(12.5 / 6) ** 0.5, 2])
     assert interval.difference == 3
     assert interval.high is not None
-    assert interval.high - 3 == pytest.approx(t.ppf(0.975, df) * variance**0.5, rel=1e-12)
+    assert interval.high - 3 == pytest.approx(t.ppf(0.975, 1), rel=1e-9)
+    assert interval.p_value == pytest.approx(2 * t.sf(3, 1), rel=1e-9)
     assert (interval.seed_variance, interval.unit_variance, interval.rest_variance) == pytest.approx(
         ((6 - 0.5) / 3, (12.5 - 0.5) / 2, 0.5)
     )
@@ -162,3 +180,82 @@ def test_a_higher_level_never_narrows_the_interval(d: np.ndarray, level: float) 
     assert wide.low is not None
     assert narrow.low is not None
     assert wide.low <= narrow.low + 1e-12
+
+
+@settings(max_examples=25)
+@given(scores)
+def test_the_interval_excludes_zero_exactly_where_the_p_value_is_below_its_level(d: np.ndarray) -> None:
+    interval = mean_interval(d + 0.3, level=0.9)
+    assert interval.low is not None
+    assert interval.high is not None
+    assert interval.p_value is not None
+    if abs(interval.p_value - 0.1) > 1e-6:
+        assert (interval.low > 0 or interval.high < 0) == (interval.p_value < 0.1)
+
+
+def test_three_seeds_never_claim_more_than_their_means_alone() -> None:
+    rng = np.random.default_rng(2)
+    seeds = np.array([[0.02], [0.0], [-0.02]])
+    d = 1 + seeds + 0.5 * rng.standard_normal((1, 40)) + 0.01 * rng.standard_normal((3, 40))
+    from scipy.stats import ttest_1samp
+
+    both = errors_of_mean(mean_squares(d))[0]
+    assert two_sided(d.mean(), *both) < 1e-6  # what Satterthwaite's degrees of freedom alone would claim
+    assert mean_interval(d).p_value == pytest.approx(ttest_1samp(d.mean(axis=1), 0).pvalue)
+
+
+def test_many_studies_at_once_have_the_mean_squares_of_each() -> None:
+    rng = np.random.default_rng(0)
+    d, groups = rng.standard_normal((4, 3, 10)), np.array([0, 0, 1, 1, 1, 2, 3, 3, 3, 3])
+    together = mean_squares(by_group(d, groups))
+    for study in range(4):
+        alone = mean_squares(by_group(d[study], groups))
+        assert [float(part[study]) for part in together[:3]] == pytest.approx([float(part) for part in alone[:3]])
+
+
+@given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=8))
+def test_a_p_value_is_significant_by_holm_exactly_below_its_limit(p_values: list[float]) -> None:
+    for limit, p, adjusted in zip(holm_limits(p_values), p_values, holm(p_values), strict=True):
+        if abs(p / limit - 1) > 1e-9:
+            assert (p < limit) == (adjusted < 0.05)
+
+
+def found(difference: float, seeds: int = 5, units: int = 50) -> Interval:
+    return Interval(difference, difference - 9, difference + 9, 0.5, seeds, units, 1.0, 0.25, 1.0)
+
+
+def test_seeds_needed_is_the_smallest_number_that_decides() -> None:
+    from scipy.stats import t
+
+    need = seeds_needed(found(0.7), margin=0.01)
+    assert need is not None
+    assert need.number is not None
+    assert need.number == more_seeds(found(0.7), margin=0.01)
+
+    def half_of_seeds(n: int) -> float:  # where seeds' noise rules the interval is about that over their means
+        return float(t.ppf(0.975, n - 1)) * ((1 + 1 / 50 + 0.25 * 0) / n + 0.25 / 50) ** 0.5
+
+    assert half_of_seeds(5 + need.number + 1) < 0.7
+    assert half_of_seeds(5 + need.number - 2) > 0.7
+    assert (need.low or 0) <= need.number <= (need.high or 10**9)
+
+
+def test_needs_grow_with_more_pairs_and_say_none_beyond_the_limit() -> None:
+    one, ten = seeds_needed(found(0.7), margin=0.01), seeds_needed(found(0.7), margin=0.01, comparisons=10)
+    assert one is not None
+    assert ten is not None
+    assert (ten.number or 0) > (one.number or 0)
+    tiny = seeds_needed(found(0.001), margin=0.0)
+    assert tiny is not None
+    assert tiny.number is tiny.high is None
+    assert images_needed(mean_interval(np.ones((1, 4))), margin=0.1) is None
+
+
+def test_images_help_only_where_images_are_the_noise() -> None:
+    by_seeds = images_needed(found(0.7), margin=0.01)
+    by_images = images_needed(Interval(0.2, -1, 1, 0.3, 10, 20, 0.0001, 1.0, 0.1), margin=0.01)
+    assert by_seeds is not None
+    assert by_seeds.number is None
+    assert by_images is not None
+    assert by_images.number is not None
+    assert 60 < by_images.number < 100  # 0.2 > 1.98 / sqrt(n) from about n = 99 on

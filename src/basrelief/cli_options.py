@@ -58,7 +58,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "batch_size": (str, "Images a step; max: as many as fit.  [default: 16]"),
     "accumulate": (int, "Compute each batch in N parts, which takes less memory.  [default: 1]"),
     "optimizer": (str, "adamw, adam or sgd.  [default: adamw]"),
-    "lr": (str, "Learning rate, or search: a range test finds one for each loss.  [default: the network's]"),
+    "lr": (str, "Learning rate, or search: short trainings find one first.  [default: the network's]"),
     "momentum": (float, "SGD's momentum.  [default: 0.9]"),
     "weight_decay": (float, "Weight decay; biases and normalisations are spared.  [default: 0]"),
     "decay_all": (bool, "Whether weight decay takes biases and normalisations as well.  [default: no]"),

@@ -28,7 +28,7 @@ S = TypeVar("S", bound=BaseModel)
 Positive = Annotated[int, Field(ge=1)]
 LARGEST_BATCH = 0  # a batch size of "max", not measured yet
 Side = Annotated[int, Field(ge=8, le=8192)]
-SEARCH = "search"  # in place of a learning rate: a range test finds it
+SEARCH = "search"  # in place of a learning rate: short tests find it
 
 
 def _read_resolution(value: Any) -> Any:
@@ -229,8 +229,8 @@ class TrainSettings(_Settings):
         AdamW, Adam or SGD; ``momentum`` is SGD's. Weight decay is off unless asked for, and leaves biases and
         normalisations alone unless ``decay_all``.
     lr
-        The learning rate; None: the network's own, the same for all losses. "search": a range test of the same length
-        finds one for each loss before the training.
+        The learning rate. "search": a range test and a few short trainings, as many for every loss, find one for each
+        before its trainings (docs/lr-range.md). None: "search" in a study, in a training alone the network's own.
     schedule
         Of the learning rate: a name of ``SCHEDULES`` with options in call form; None: constant in a study, where a
         curve that still rises must be seen, and cosine in a training alone.

@@ -71,7 +71,7 @@ class StudyProgress:
         if outcome == "training":
             return
         if self._trials is not None:
-            self._progress.update(self._trials, completed=number)
+            self._progress.update(self._trials, completed=number, total=total)
         fold = f", fold {trial.fold + 1}" if "-fold-" in trial.folder else ""
         self.say(f"[{number}/{total}] {trial.name}, seed {trial.seed}{fold}: {outcome}")
 

@@ -164,6 +164,31 @@ def test_the_largest_batch_on_a_cpu_is_counted_and_at_most_all_images(
         largest_batch(asked, scenes_store, rows)
 
 
+def test_a_runs_step_is_counted_for_what_one_process_computes_at_once(scenes_store: Store) -> None:
+    needs = count_needs(plan(batch_size=16), scenes_store)
+    assert needs is not None
+    whole = memory.step_memory(plan(batch_size=16), scenes_store)
+    assert whole == {"bytes": needs.fixed + 16 * needs.sample, "kind": "counted"}
+    parts = plan(batch_size=16)
+    parts = dataclasses.replace(parts, settings=parts.settings.model_copy(update={"accumulate": 4}))
+    assert memory.step_memory(parts, scenes_store) == {"bytes": needs.fixed + 4 * needs.sample, "kind": "counted"}
+
+
+def test_a_step_is_counted_once_for_all_seeds_and_not_at_all_where_it_cannot_be(
+    scenes_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[RunPlan] = []
+
+    def uncountable(plan: RunPlan, store: Store) -> None:
+        asked.append(plan)
+
+    monkeypatch.setattr(memory, "_found", {})
+    monkeypatch.setattr(memory, "count_needs", uncountable)
+    for seed in range(3):
+        assert memory.step_memory(dataclasses.replace(plan(), seed=seed), scenes_store) is None
+    assert len(asked) == 1
+
+
 def test_no_limit_is_no_obstacle() -> None:
     assert available_bytes("cpu") > 0
 

@@ -25,7 +25,7 @@ from basrelief.studies.repeat import repeat_command
 from support import write_folder
 
 SMALL: dict[str, Any] = {
-    "network": "masknet", "resolution": 16, "epochs": 1, "batch_size": 4, "precision": "fp32", "seeds": 1,
+    "network": "masknet", "resolution": 16, "epochs": 1, "batch_size": 4, "precision": "fp32", "seeds": 1, "lr": 1e-3,
     "losses": ("bce(mask)", "dice(mask)"),
 }  # fmt: skip
 

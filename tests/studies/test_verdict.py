@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 
-from basrelief.statistics import bootstrap_interval
+from basrelief.statistics import bootstrap_interval, decide, paired_interval
 from basrelief.studies.decisions import bounds, decide_all, shown_interval
 from basrelief.studies.factors import FACTORS
 from basrelief.studies.results import score_matrix
@@ -164,6 +164,22 @@ def test_a_result_that_one_image_or_group_makes_says_which(groups: np.ndarray, e
     kind = "image" if expected == "image-7" else "group"
     assert (document["pairs"][0]["decision"], document["pairs"][0]["hangs_on"]) == ("a", {kind: expected})
     assert any(f"hangs on {kind} {expected}: without it" in warning for warning in document["warnings"])
+
+
+def test_what_it_hangs_on_is_what_leaving_each_seed_out_by_hand_finds() -> None:
+    found = set()
+    for salt in range(12):
+        made = results({"bce": 0.8, "dice": 0.77}, noise=0.015, salt=salt)
+        pair = verdict(made)["pairs"][0]
+        if pair["decision"] != "a":
+            continue
+        one, two = (score_matrix(made, name, "mask/iou")[0] for name in ("bce", "dice"))
+        rest = [paired_interval(np.delete(one, seed, 0), np.delete(two, seed, 0)) for seed in range(5)]
+        changed = {s for s, i in enumerate(rest) if decide(i, i.p_value, margin=0.005, higher_is_better=True) != "a"}
+        named = (pair["hangs_on"] or {}).get("seed")
+        assert named in changed if changed else named is None
+        found.add(bool(changed))
+    assert found == {True, False}, "other noise is needed for this test"
 
 
 def test_a_clear_result_hangs_on_nothing() -> None:

@@ -19,8 +19,9 @@ from basrelief.statistics.intervals import (
     checked,
     difference,
     group_sums,
-    half_and_p,
+    half_width,
     mean_squares,
+    p_value,
 )
 
 DECISIONS: tuple[Decision, ...] = ("undecided", "a", "b", "equal")
@@ -162,7 +163,8 @@ def outlying(rows: Floats) -> NDArray[np.bool_]:
     """Tell which of the means (…, seeds) lie too far from the others to be luck.
 
     Up to a third of them, farthest first, each against those that are left: two collapsed runs of ten would otherwise
-    hide each other (B. Rosner, "Percentage points for a generalized ESD many-outlier procedure", Technometrics 25, 1983).
+    hide each other (B. Rosner, "Percentage points for a generalized ESD many-outlier procedure", Technometrics 25(2),
+    1983).
     """
     n = rows.shape[-1]
     found = np.zeros(rows.shape, dtype=bool)
@@ -210,10 +212,10 @@ def _decisions(
     means: Floats, squares: MeanSquares, margin: float, higher_is_better: bool, level: float, limit: float
 ) -> NDArray[np.int64]:
     """Return the place in ``DECISIONS`` of each, as ``decide`` would."""
-    half, p_value = half_and_p(means, squares, level)
+    half = half_width(squares, (1 - level) / 2) if margin > 0 else np.inf
     better = np.where((means > 0) == higher_is_better, 1, 2)
     equal = np.abs(means) + half <= margin
-    return np.where(equal, 3, np.where(p_value < limit, better, 0))
+    return np.where(equal, 3, np.where(p_value(means, squares) < limit, better, 0))
 
 
 def _without_seed(x: Floats, counts: Floats) -> tuple[Floats, MeanSquares]:
@@ -254,5 +256,4 @@ def _scaled(seed: Floats, unit: Floats, total: Floats, scale: ArrayLike, seeds: 
     """Return mean squares from the squared sums of rows, of columns, and of cells, in units of a group's mean size."""
     squared = np.square(scale)
     seed, unit, total = seed * squared / units, unit * squared / seeds, total * squared
-    squares = as_mean_squares(np.maximum(seed, 0), np.maximum(unit, 0), total - seed - unit, seeds, units)
-    return MeanSquares(*(np.broadcast_to(part, seed.shape) for part in squares))
+    return as_mean_squares(np.maximum(seed, 0), np.maximum(unit, 0), total - seed - unit, seeds, units)

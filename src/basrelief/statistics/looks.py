@@ -12,7 +12,7 @@ spent evenly on the looks before the last, half on the last, when all planned se
 
 Three to five seeds say little about a pair's own variance, and nothing about the far tails that such small limits ask
 for. So at early looks, p comes from the variance pooled over the pairs that still run. A loss whose runs spread far
-more than the others' must not be taken for a steady one: for dropping, p is at least a fiftieth of the pair's own
+more than the others' must not be taken for a steady one: for dropping, p is at least a hundredth of the pair's own
 p-value (``paired_interval``'s), for deciding a pair at least that itself. The last look uses each pair's own. How often
 this errs, with equal and unequal spreads, is simulated by benchmarks/verdict.py and given in docs/verdict.md.
 """
@@ -27,11 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from basrelief.statistics.decisions import holm
-from basrelief.statistics.intervals import Floats, MeanSquares, error_of_mean, half_and_p, mean_squares, two_sided
+from basrelief.statistics.intervals import Floats, MeanSquares, half_width, mean_squares, p_value
 
 FIRST_LOOK = 3  # seeds; two say nothing about their own variance
 EARLY_SHARE = 0.5  # of the error rate, spent before the last look
-BORNE_OUT = 50  # by how much the pooled variance may lower a pair's own p-value
+BORNE_OUT = 100  # by how much the pooled variance may lower a pair's own p-value
 
 
 class Look(NamedTuple):
@@ -87,10 +87,10 @@ def run_looks(
         looked = seeds
         runs = live[first] & live[second] & np.isfinite(looks[seeds].mean)
         mean, squares = looks[seeds].mean[runs], MeanSquares(*(part[runs] for part in looks[seeds].squares))
-        half, p = half_and_p(mean, squares, level)
+        p = p_value(mean, squares)
         first_wins = (mean > 0) == higher_is_better
         ahead[runs] = np.where(first_wins, first[runs], second[runs])
-        within = np.abs(mean) + half <= margins[runs]
+        within = np.abs(mean) + half_width(squares, (1 - level) / 2) <= margins[runs]
         equal[:], equal[runs] = False, within
         pooled = p if seeds == planned else _pooled_p(mean, squares)
         p_values[runs] = np.minimum(p_values[runs], np.maximum(pooled, p) / weight)
@@ -125,8 +125,7 @@ def _pooled_p(mean: Floats, squares: MeanSquares) -> Floats:
     pairs = len(mean)
     losses = (1 + math.sqrt(1 + 8 * pairs)) / 2
     seed, unit, rest = (np.full(pairs, part.mean() if pairs else 0.0) for part in squares[:3])
-    error, df = error_of_mean(MeanSquares(seed, unit, rest, squares.seeds, squares.units), pooled=losses - 1)
-    return two_sided(mean, error, df)
+    return p_value(mean, MeanSquares(seed, unit, rest, squares.seeds, squares.units), pooled=losses - 1)
 
 
 def settle(finish: Finish, *, losses: int, level: float) -> Claims:

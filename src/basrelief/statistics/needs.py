@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from basrelief.statistics.intervals import Floats, Interval, MeanSquares, error_of_mean
+from basrelief.statistics.intervals import Floats, Interval, MeanSquares, errors_of_mean, half_width
 
 MOST_SEEDS = 100  # beyond this many further seeds the advice is: seeds will not decide it
 MOST_TIMES = 100  # beyond this many times the images there are: nor will images
@@ -123,7 +122,7 @@ def _drawn(interval: Interval) -> _Truth:
     seed = (interval.rest_variance + m * interval.seed_variance) * _scale(rng, n - 1)
     unit = (interval.rest_variance + n * interval.unit_variance) * _scale(rng, m - 1)
     rest = interval.rest_variance * _scale(rng, (n - 1) * (m - 1))
-    error, _ = error_of_mean(MeanSquares(seed, unit, rest, np.array(float(n)), np.array(float(m))))
+    error = errors_of_mean(MeanSquares(seed, unit, rest, np.array(float(n)), np.array(float(m))))[0][0]
     shifted = interval.difference + error * rng.standard_normal(DRAWS)
     return _Truth(shifted, np.maximum(0, (seed - rest) / m), np.maximum(0, (unit - rest) / n), rest)
 
@@ -145,8 +144,7 @@ def _fewest(
         more = further.astype(np.float64)
         n, m = interval.seeds + more * (axis == "seeds"), interval.units + more * (axis == "units")
         squares = MeanSquares(truth.rest + m * truth.seed, truth.rest + n * truth.unit, truth.rest, n, m)
-        error, df = error_of_mean(squares)
-        half = -special.stdtrit(df, tail) * error
+        half = half_width(squares, tail)
         return np.asarray((size > half) | (size + half <= margin))
 
     return _first_true(decided, len(size), limit)

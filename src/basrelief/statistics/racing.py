@@ -198,6 +198,8 @@ def _common(a: Floats, b: Floats, groups: ArrayLike | None) -> tuple[Floats, Flo
     images = np.isfinite(a[seeds]).all(axis=0) & np.isfinite(b[seeds]).all(axis=0)
     if not seeds.any() or not images.any():
         return None
+    if seeds.all() and images.all():
+        return a, b, None if groups is None else np.asarray(groups)
     labels = None if groups is None else np.asarray(groups)[images]
     return a[seeds][:, images], b[seeds][:, images], labels
 

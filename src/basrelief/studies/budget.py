@@ -16,6 +16,7 @@ from basrelief.config import ExecutionSettings, StudySettings
 from basrelief.data.source import DataOptions, Source
 from basrelief.data.splits import Split
 from basrelief.data.store import FACTS, Store
+from basrelief.engine.machine import available_threads
 from basrelief.engine.run_plan import RunPlan
 from basrelief.errors import BasreliefError, UsageError
 from basrelief.losses.expression import parse_loss
@@ -41,7 +42,7 @@ LONGEST = 60.0  # seconds
 FOR_EQUAL_TIME = 20.0  # seconds that measuring may take where no minutes are given
 SURVEYED = 200  # samples that are packed at once, without looking how long packing takes
 PACKING = 0.6  # of the minutes that packing may take
-ROUGHLY = 1.5  # times the minutes: what bare steps must promise before a study is refused by them
+ROUGHLY = 3.0  # times the minutes: what a few bare steps must promise before a study is refused by them alone
 
 
 class Budget:
@@ -149,7 +150,10 @@ class Budget:
             return plan
         measuring = FOR_EQUAL_TIME if settings.minutes is None else min(LONGEST, MEASURING * self.limit)
         judged = str(plan.train.metric).split("/")[0]
-        costs = measure_costs(self.folder, trials, store, judged, settings.watch, measuring)
+        # Trials that run side by side share the cores, as here their threads do.
+        threads = max(1, available_threads() // jobs_of(settings.execution))
+        shared = {name: (_with_threads(run, threads), split) for name, (run, split) in trials.items()}
+        costs = measure_costs(self.folder, shared, store, judged, settings.watch, measuring)
         said: list[str] = []
         if settings.minutes is not None:
             plan, said = self._fitted(plan, costs)
@@ -238,11 +242,15 @@ class Budget:
         assert self.settings.minutes is not None
         assert self.ideal is not None
         free = self._free()
-        given = [name for name in ("seeds", "epochs", "resolution") if name not in free]
+        given = [name for name in ("seeds", "epochs") if name not in free]
+        if "resolution" not in free and halves(smallest.resolution):
+            given.append("resolution")
         other = None
         if given:  # what would fit if nothing of it had been given
             ideal = dataclasses.replace(self.ideal, resolution=smallest.resolution)
-            other = choose_size(list_choices(ideal, {"seeds", "epochs"} | free), estimate, self.limit)
+            choices = list_choices(ideal, {"seeds", "epochs"} | free)
+            choices += [dataclasses.replace(choices[-1], epochs=e) for e in range(choices[-1].epochs - 1, 0, -1)]
+            other = choose_size(choices, estimate, self.limit)
         text = refusal(self.settings.minutes, smallest, estimate(smallest) / 60, given, PLURALS[self.settings.vary])
         return UsageError(text + (f" In that time fit {other}." if other else ""))
 
@@ -263,6 +271,11 @@ def describe_equal_time(seconds: Mapping[str, float], epochs: Mapping[str, int])
     if slow:
         said += f" A single epoch of {', '.join(slow)} takes longer than the time of the others: give more --epochs."
     return said
+
+
+def _with_threads(run: RunPlan, most: int) -> RunPlan:
+    machine = dataclasses.replace(run.machine, threads=min(run.machine.threads, most))
+    return dataclasses.replace(run, machine=machine)
 
 
 def _size_of(plan: StudyPlan) -> Choice:

@@ -12,10 +12,12 @@ from basrelief.engine.watcher import Watcher
 from basrelief.files import read_json, write_json
 from basrelief.studies.budget import jobs_of
 from basrelief.studies.costs import report_seconds, seeds_a_block
-from basrelief.studies.minutes import seeds_in_time
+from basrelief.studies.minutes import FEWEST_SEEDS, seeds_in_time
 from basrelief.studies.plan import TRIALS, StudyPlan
 from basrelief.studies.stores import PLAN
 from basrelief.studies.trials import outcome_of
+
+LATE = 1.15  # times the minutes: said where nothing is left to give up
 
 
 class StudyClock:
@@ -38,6 +40,7 @@ class StudyClock:
         self.blocks: list[tuple[int, float]] = []  # trials trained in them, and seconds
         self.at = 0.0
         self.running = 0
+        self.warned = False
 
     def spent(self) -> float:
         """Return the seconds that the study has taken, by all starts."""
@@ -50,13 +53,22 @@ class StudyClock:
 
         Called between blocks: all trials of the first ``seeds_done`` seeds have an outcome. There are no seeds to train
         when all is done. Without ``--minutes`` they are all that are left.
+
+        Seeds are dropped when the next one would come too late, and added when all are done, not before: the machine
+        may become faster or slower until then.
         """
         document = read_json(self.folder / PLAN)
         notes: dict[str, Any] | None = document.get("clock")
         if notes is None or "extended" in document:  # by seeds that somebody asked for
             return plan, plan.seeds[seeds_done:]
         self._end_block()
-        seeds = self._seeds(plan, notes)
+        size = seeds_a_block(len(plan.losses) * plan.folds, jobs_of(execution))
+        fitting, begun, takes = self._fitting(plan, notes)
+        seeds = len(plan.seeds)
+        if fitting <= begun < seeds:
+            seeds = begun
+        elif begun == seeds < fitting:
+            seeds = min(fitting, seeds + size)
         if seeds != len(plan.seeds):
             plan, said = self._changed(plan, seeds, notes)
             watcher.say(said)
@@ -68,8 +80,14 @@ class StudyClock:
             "seed_seconds": self._seed_seconds(plan, notes),
         }
         write_json(self.folder / PLAN, document)
-        size = seeds_a_block(len(plan.losses) * plan.folds, jobs_of(execution))
-        block = plan.seeds[seeds_done : seeds_done + size]
+        block = plan.seeds[seeds_done : min(seeds_done + size, max(fitting, begun))]
+        least = not notes["seeds_open"] or fitting <= FEWEST_SEEDS
+        if block and self.blocks and least and takes > LATE * 60 * notes["minutes"] and not self.warned:
+            why = "fewer seeds would say too little" if notes["seeds_open"] else "seeds were given, so none is dropped"
+            watcher.say(
+                f"Time: slower than planned. All takes some {takes / 60:.2g} minutes, not {notes['minutes']:g}: {why}."
+            )
+            self.warned = True
         self.at = time.monotonic()
         self.running = sum(self._left(plan, seed) for seed in block)
         return plan, block
@@ -80,27 +98,34 @@ class StudyClock:
             self.blocks.append((self.running, time.monotonic() - self.at))
         self.running = 0
 
-    def _seeds(self, plan: StudyPlan, notes: dict[str, Any]) -> int:
-        """Return how many seeds fit."""
-        if not notes["seeds_open"]:
-            return len(plan.seeds)
+    def _fitting(self, plan: StudyPlan, notes: dict[str, Any]) -> tuple[int, int, float]:
+        """Return how many seeds fit, of how many a trial has begun, and what all takes, in seconds."""
         a_seed = len(plan.losses) * plan.folds
         each = self._seed_seconds(plan, notes) / a_seed
         left = [self._left(plan, seed) for seed in plan.seeds]
-        begun = max((n for n, waiting in enumerate(left, 1) if waiting < a_seed), default=0)
+        there = {trial.seed for trial in plan.trials() if (self.folder / trial.folder).exists()}
+        begun = max((number for number, seed in enumerate(plan.seeds, 1) if seed in there), default=0)
 
         def seconds(seeds: int) -> float:
             waiting = sum(left[:seeds]) + a_seed * max(0, seeds - len(left))
             return self.spent() + waiting * each + report_seconds(seeds * a_seed)
 
-        return seeds_in_time(len(left), begun, seconds, 60 * notes["minutes"], grows=notes["grows"])
+        fitting = len(left)
+        if notes["seeds_open"]:
+            fitting = seeds_in_time(fitting, begun, seconds, 60 * notes["minutes"], grows=notes["grows"])
+        return fitting, begun, seconds(fitting)
 
     def _seed_seconds(self, plan: StudyPlan, notes: dict[str, Any]) -> float:
-        """Return what a seed takes: as the blocks so far took, or else as planned."""
-        trials = sum(number for number, _ in self.blocks)
-        if not trials:
+        """Return what a seed takes: as the blocks so far took, or the last one if it took longer; or as planned.
+
+        A machine that has just become slower may stay so, and being late is worse than being early.
+        """
+        if not self.blocks:
             return float(notes["seed_seconds"])
-        return sum(seconds for _, seconds in self.blocks) / trials * len(plan.losses) * plan.folds
+        number, last = self.blocks[-1]
+        trials = sum(trained for trained, _ in self.blocks)
+        pace = max(last / number, sum(seconds for _, seconds in self.blocks) / trials)
+        return pace * len(plan.losses) * plan.folds
 
     def _changed(self, plan: StudyPlan, seeds: int, notes: dict[str, Any]) -> tuple[StudyPlan, str]:
         before = len(plan.seeds)

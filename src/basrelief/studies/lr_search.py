@@ -1,22 +1,40 @@
-"""``--lr search``: before the trainings, one range test of the same length for each loss, kept with the study."""
+"""``--lr search``: before the trials each loss has a range test and a few short trainings, which validation judges.
+
+All losses have the same budget, and none of it touches a test image. What is found is kept with the study.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from basrelief.config import SEARCH
+import numpy as np
+import polars as pl
+
+from basrelief.config import SEARCH, ExecutionSettings, WatchSettings
 from basrelief.engine.lr_range import lr_range
+from basrelief.engine.run_plan import build_model
 from basrelief.errors import DataError, TrainingError
 from basrelief.files import read_json, write_json
-from basrelief.studies.plan import StudyPlan
+from basrelief.metrics import metric_spec
+from basrelief.seeding import stream_seed
+from basrelief.studies.execute import run_trials
+from basrelief.studies.lr_budget import RANGE, SearchBudget, search_budget
+from basrelief.studies.lr_grid import FIRST, Tried, choose_rate, first_rates, next_rates
+from basrelief.studies.plan import StudyPlan, Trial, own_rate
 from basrelief.studies.prepare import Prepared, StudyWatcher
+from basrelief.studies.trials import outcome_of
 
 LR_SEARCH = "lr_search.json"
-BUDGET: dict[str, Any] = {"low": 1e-6, "high": 10.0, "steps": 100, "repeats": 1}  # the same for every loss
+SEARCHES = "search"  # the folder of the short trainings, in the study's
+RANGE_TEST = "range_test.json"
+KEPT = ("run.json", "failed.json", "history.csv")  # of a short training, once the rate is chosen
 
 
 @dataclass(frozen=True)
@@ -40,32 +58,229 @@ class Rates:
         return rate
 
 
-def search_rates(folder: Path, prepared: Prepared, watcher: StudyWatcher) -> Rates:
-    """Return the rates to train with; those to be searched are searched on training samples, once, and kept.
+@dataclass(frozen=True)
+class _Search:
+    """The search of one loss or level, in one fold."""
 
-    Every loss gets the same budget: as many steps, from the initial weights and in the batch order of the first seed.
-    With folds each has a search of its own, so that no rate rests on images that judge it. What is found is written to
-    ``lr_search.json`` in ``folder`` after each search, and taken from there later.
+    folder: Path
+    prepared: Prepared
+    budget: SearchBudget
+    name: str
+    fold: int
+
+    @property
+    def seed(self) -> int:
+        """A seed that is none of the study's, so that no trial has been searched with."""
+        return search_seed(self.prepared.plan)
+
+    @property
+    def place(self) -> str:
+        """The folder of the search, in the study's."""
+        of_fold = f"-fold-{self.fold + 1}" if self.prepared.plan.folds > 1 else ""
+        return f"{SEARCHES}/{Path(self._trial.folder).parent.name}{of_fold}"
+
+    @property
+    def _trial(self) -> Trial:
+        return self.prepared.plan.trial(self.name, self.seed, self.fold)
+
+    def test(self, watcher: StudyWatcher) -> dict[str, Any]:
+        """Make the range test, or find it as it was made."""
+        path = self.folder / self.place / RANGE_TEST
+        if path.exists():
+            return read_json(path)
+        asked = self.prepared.run_plan(self._trial.at(lr=1e-3))  # which the test does not look at
+        options = RANGE | {"steps": self.budget.range_steps}
+        watcher.begin(f"Range test of {self.name}", str(asked.settings.metric), options["steps"], 0)
+        split = self.prepared.splits[self.fold]
+        found = lr_range(asked, self.prepared.store, split, progress=watcher.step, **options)
+        entry = {"name": self.name, "fold": self.fold, "lr": None, **found.document()}
+        entry |= {"steps": found.steps, "seconds": found.seconds, "curve": list(found.rows())}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, entry)
+        return entry
+
+    def training(self, rate: float) -> Trial:
+        """Return the short training that tries a rate."""
+        trial = dataclasses.replace(
+            self._trial,
+            name=f"{self.name} at {rate:g}",
+            folder=f"{self.place}/lr-{rate:g}",
+            judged=False,
+            images=self.budget.images,
+        )
+        return trial.at(lr=rate, epochs=self.budget.epochs, stages=())
+
+    @cached_property
+    def sign(self) -> int:
+        """1 where higher scores are better, else -1."""
+        metric = str(self.prepared.plan.train.metric)
+        return 1 if metric_spec(metric, self.prepared.store.facts.classes).higher_is_better else -1
+
+    def score(self, rate: float) -> float | None:
+        """Return what a training scored on the validation images; None where it failed."""
+        outcome = outcome_of(self.folder / self.training(rate).folder)
+        assert outcome is not None
+        score = None if "why" in outcome else outcome["val_metrics"].get(self.prepared.plan.train.metric)
+        return None if score is None else float(score)
+
+    def alike(self, best: float, rate: float) -> bool:
+        """Tell whether a rate scored no worse than the best by more than one standard error of the difference.
+
+        The rule of one standard error is that of L. Breiman et al., "Classification and regression trees", 1984,
+        section 3.4.3; here the error is that of the mean over validation images of paired differences. A pooled metric
+        has no score of an image; the metric that it pools stands for it.
+        """
+        higher, lower = self.score(best), self.score(rate)
+        assert higher is not None
+        assert lower is not None
+        metric = str(self.prepared.plan.train.metric).replace("_pooled", "")
+        frames = [self._scores(one) for one in (best, rate)]
+        if not all(metric in frame.columns for frame in frames):
+            return higher == lower
+        both = frames[0].select("row", a=metric).join(frames[1].select("row", b=metric), on="row").drop_nulls()
+        apart = (both["a"] - both["b"]).to_numpy()
+        error = float(np.std(apart, ddof=1)) / math.sqrt(len(apart)) if len(apart) > 1 else 0.0
+        return abs(higher - lower) <= error
+
+    def _scores(self, rate: float) -> pl.DataFrame:
+        path = self.folder / self.training(rate).folder / "scores.parquet"
+        return pl.read_parquet(path).filter(pl.col("split") == "val")
+
+
+def search_seed(plan: StudyPlan) -> int:
+    """Return the seed of the searches: drawn from the study's first, and none of those that it trains with."""
+    return stream_seed(plan.seeds[0], "lr-search") % 2**32
+
+
+def search_rates(
+    folder: Path, prepared: Prepared, execution: ExecutionSettings, watch: WatchSettings, watcher: StudyWatcher
+) -> Rates:
+    """Return the rates to train with; those to be searched are searched once, and kept.
+
+    Every loss gets the same budget (see ``lr_budget``): a range test on training images, and a few short
+    trainings at rates around its suggestion (see ``lr_grid``), judged on validation images by the study's metric. Test
+    images are not looked at, and the seed is none of the study's. With folds each has a search of its own, so that no
+    rate rests on images that judge it.
+
+    Stopped and called again, it goes on where it was. What is found is written to ``lr_search.json`` in ``folder``, and
+    taken from there later; of the short trainings little more than their scores is kept.
     """
     plan = prepared.plan
     if plan.train.lr != SEARCH:
         assert isinstance(plan.train.lr, float)
         return Rates(plan.train.lr, {})
     entries = read_searches(folder)
+    images = min(len(split.rows["train"]) for split in prepared.splits)
+    budget = search_budget(plan.train, images)
+    assert budget is not None, "trials too short for a search have had a rate since they were planned"
     known = {(entry["name"], entry["fold"]) for entry in entries}
-    waiting = [(name, fold) for fold in range(plan.folds) for name in plan.losses if (name, fold) not in known]
-    for name, fold in waiting:
-        fold_named = f", fold {fold + 1}" if plan.folds > 1 else ""
-        watcher.begin(f"Learning rate of {name}", str(plan.train.metric), BUDGET["steps"] * BUDGET["repeats"], 0)
-        asked = prepared.run_plan(plan.trial(name, fold=fold))
-        found = lr_range(asked, prepared.store, prepared.splits[fold], progress=watcher.step, **BUDGET)
-        shown = "none" if found.suggestion is None else f"{found.suggestion:g}"
-        watcher.say(f"Learning rate of {name}{fold_named}: {shown}. {found.reason}")
-        entry = {"name": name, "fold": fold, "lr": found.suggestion, **found.document()}
-        entry |= {"steps": found.steps, "seconds": found.seconds, "curve": list(found.rows())}
-        entries.append({key: value for key, value in entry.items() if key != "suggestion"})
-        write_json(folder / LR_SEARCH, {**BUDGET, "losses": entries})
+    searched = [name for name in plan.losses if "lr" not in plan.changes.get(name, {})]
+    everything = [_Search(folder, prepared, budget, name, fold) for fold in range(plan.folds) for name in searched]
+    waiting = [search for search in everything if (search.name, search.fold) not in known]
+    if waiting:
+        entries += _search(waiting, execution, watch, watcher)
+        grid: dict[str, Any] = {
+            "trainings": budget.trainings,
+            "epochs": budget.epochs,
+            "images": budget.images,
+            "steps": budget.steps,
+        }
+        grid |= {"seed": search_seed(plan), "metric": plan.train.metric}
+        write_json(folder / LR_SEARCH, {**RANGE, "steps": budget.range_steps, "grid": grid, "losses": entries})
+    for search in everything:
+        _clear(folder / search.place)
     return Rates(None, {(entry["name"], entry["fold"]): _rate(entry) for entry in entries})
+
+
+def _search(
+    searches: Sequence[_Search], execution: ExecutionSettings, watch: WatchSettings, watcher: StudyWatcher
+) -> list[dict[str, Any]]:
+    """Make the range tests and then the short trainings, those of all losses together, and return what they say."""
+    first = searches[0]
+    budget, prepared = first.budget, first.prepared
+    watcher.say(
+        f"Learning rates are searched first: for each loss {budget.range_steps} steps of a range test and "
+        f"{budget.trainings} short trainings of {budget.steps} steps, judged on validation images."
+    )
+    tests = [search.test(watcher) for search in searches]
+    tried: list[dict[float, float | None]] = [{} for _ in searches]
+    quiet = watch.model_copy(update={"tracker": ("none",)})
+    judged = all(len(split.rows["val"]) for split in prepared.splits)
+    rules = (_first_rates, _next_rates)[: 1 + (budget.trainings > FIRST)]
+    for rule in rules if judged else ():
+        rates = [rule(*each) for each in zip(searches, tests, tried, strict=True)]
+        trials = [search.training(rate) for search, own in zip(searches, rates, strict=True) for rate in own]
+        run_trials(first.folder, prepared, trials, execution, quiet, watcher)
+        for search, own, behind in zip(searches, rates, tried, strict=True):
+            scores = {rate: search.score(rate) for rate in own}
+            behind |= {rate: None if score is None else search.sign * score for rate, score in scores.items()}
+    entries = []
+    for search, test, behind in zip(searches, tests, tried, strict=True):
+        entry = _entry(search, test, behind)
+        fold = f", fold {search.fold + 1}" if prepared.plan.folds > 1 else ""
+        shown = "none" if entry["lr"] is None else f"{entry['lr']:g}"
+        watcher.say(f"Learning rate of {search.name}{fold}: {shown}. {entry['reason']}")
+        entries.append(entry)
+    return entries
+
+
+def _entry(search: _Search, test: Mapping[str, Any], tried: Tried) -> dict[str, Any]:
+    """Choose a rate, and return what ``lr_search.json`` says of it."""
+    budget, metric = search.budget, search.prepared.plan.train.metric
+    grid = [{"lr": rate, "score": search.score(rate), "epochs": budget.epochs} for rate in sorted(tried)]
+    chosen = choose_rate(tried, search.alike) if tried else None
+    suggested = "nothing" if test["suggestion"] is None else f"{test['suggestion']:g}"
+    if not tried:
+        rate, reason = test["suggestion"], f"There are no validation images to judge rates by. {test['reason']}"
+    elif chosen is None:
+        rate = None
+        reason = (
+            f"None of {len(tried)} short trainings at {min(tried):g} to {max(tried):g} ended with a score, and the "
+            f"range test suggested {suggested}: {test['reason']}"
+        )
+    else:
+        rate, among = chosen
+        best = max(score for score in tried.values() if score is not None)
+        others = f", in the middle of {len(among)} that are within one standard error" if len(among) > 1 else ""
+        reason = (
+            f"The best of {len(tried)} short trainings at {min(tried):g} to {max(tried):g} has a {metric} of "
+            f"{search.sign * best:.3g} on validation images{others}. The range test suggested {suggested}."
+        )
+    entry = {key: value for key, value in test.items() if key != "suggestion"}
+    entry |= {"lr": rate, "reason": reason, "suggested": test["suggestion"], "range_reason": test["reason"]}
+    paths = [search.folder / search.training(rate).folder / "run.json" for rate in tried]
+    seconds = sum(read_json(path).get("seconds", 0.0) for path in paths if path.exists())
+    return entry | {"grid": grid, "grid_steps": len(grid) * budget.steps, "seconds": test["seconds"] + seconds}
+
+
+def _bound(test: Mapping[str, Any]) -> float:
+    """Return the rate at which the range test broke; where it suggests nothing, it broke by accident or at once."""
+    at = test["tests"][0]["diverged_at"] if test["suggestion"] is not None else None
+    return math.inf if at is None else float(at)
+
+
+def _first_rates(search: _Search, test: Mapping[str, Any], tried: Tried) -> list[float]:  # noqa: ARG001
+    return first_rates(test["suggestion"], _own_rate(search), _bound(test))
+
+
+def _next_rates(search: _Search, test: Mapping[str, Any], tried: Tried) -> list[float]:  # noqa: ARG001
+    return next_rates(tried, _bound(test))
+
+
+def _own_rate(search: _Search) -> float:
+    """Return the rate that the network, or that of the level, is known to train with."""
+    run = search.prepared.run_plan(search._trial.at(lr=1e-3))
+    return own_rate(run.settings.optimizer, build_model(run, search.prepared.store))
+
+
+def _clear(place: Path) -> None:
+    """Remove what the trainings of a search needed until its rate was chosen."""
+    for training in place.glob("lr-*"):
+        for item in training.iterdir():
+            if item.is_dir():
+                shutil.rmtree(item)
+            elif item.name not in KEPT:
+                item.unlink()
 
 
 def read_searches(folder: Path) -> list[dict[str, Any]]:
@@ -92,11 +307,19 @@ def describe_rates(folder: Path, plan: StudyPlan) -> str:
     if plan.train.lr != SEARCH:
         return f"the same for all: {plan.train.lr:g}"
     found: dict[str, list[str]] = {}
-    for entry in read_searches(folder):
+    entries = read_searches(folder)
+    for entry in entries:
         found.setdefault(entry["name"], []).append("none" if entry["lr"] is None else f"{entry['lr']:g}")
     listed = "; ".join(f"{name} {', '.join(rates)}" for name, rates in found.items())
-    budget = read_json(folder / LR_SEARCH) if found else BUDGET
-    return f"searched, {budget['steps'] * budget['repeats']} steps for each loss: {listed}"
+    return f"searched{_budget(folder) if found else ''}: {listed}"
+
+
+def _budget(folder: Path) -> str:
+    document = read_json(folder / LR_SEARCH)
+    grid = document.get("grid")
+    short = f" and {grid['trainings']} short trainings of {grid['steps']} steps" if grid else ""
+    each = " and fold" if any(entry["fold"] for entry in document["losses"]) else ""
+    return f", for each loss{each} a range test of {document['steps'] * document['repeats']} steps{short}"
 
 
 def _rate(entry: Mapping[str, Any]) -> float | str:

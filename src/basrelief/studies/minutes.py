@@ -65,7 +65,9 @@ def list_choices(
     last = ideal
     for resolution in smaller if "resolution" in free else ():
         last = at(ideal, resolution=resolution)
-        found += [at(last, epochs=epochs) for epochs in range(ideal.epochs, half - 1, -1)]
+        # A quarter of the pixels may leave time for more epochs than the ideal.
+        longest = 2 * ideal.epochs if epochs_free else ideal.epochs
+        found += [at(last, epochs=epochs) for epochs in range(longest, half - 1, -1)]
     found += [at(last, epochs=epochs) for epochs in range(half - 1, quarter - 1, -1)]
     if seeds_free:
         for seeds in range(ideal.seeds - 1, FEWEST_SEEDS - 1, -1):

@@ -23,6 +23,7 @@ from basrelief.losses.expression import parse_loss
 from basrelief.losses.loss import Loss, check_activation
 from basrelief.metrics import check_metric, default_metric
 from basrelief.models import MODELS, create_model, find_model, parse_model, with_weights
+from basrelief.models.network import Network
 from basrelief.schedules import parse_schedule
 from basrelief.studies.factors import FACTORS, name_levels, name_losses
 
@@ -66,6 +67,10 @@ class Trial:
         Of its run, in the study's directory.
     changes
         Settings in which it differs from those of the study.
+    judged
+        Whether it is scored on the test images; those that only try a learning rate are not.
+    images
+        How many of the training images it sees; None: all.
     """
 
     name: str
@@ -74,6 +79,8 @@ class Trial:
     folder: str
     fold: int = 0
     changes: Mapping[str, Any] = field(default_factory=dict)
+    judged: bool = True
+    images: int | None = None
 
     def at(self, **changes: Any) -> Trial:
         """Return the trial with further settings of its own."""
@@ -288,7 +295,7 @@ def _complete(
     if lr is None and not alone:
         lr = SEARCH
     elif lr is None:
-        lr = SGD_RATE if train.optimizer == "sgd" else model.rate
+        lr = own_rate(train.optimizer, model)
         said.append(f"Learning rate: {lr:g}.")
     if model.note:
         said.append(f"Note: {model.note}")
@@ -326,6 +333,11 @@ def _complete(
             "lr": lr,
         }
     )
+
+
+def own_rate(optimizer: str, model: Network) -> float:
+    """Return the learning rate of a network for which none is given or found."""
+    return SGD_RATE if optimizer == "sgd" else model.rate
 
 
 def check_targets(loss: Loss, targets: Sequence[str], location: str) -> None:

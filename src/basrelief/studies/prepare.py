@@ -14,7 +14,16 @@ import polars as pl
 import torch
 
 from basrelief.augment import parse_augment
-from basrelief.config import LARGEST_BATCH, SEARCH, DataSettings, RunSettings, Stage, StudySettings, TrainSettings
+from basrelief.config import (
+    LARGEST_BATCH,
+    SEARCH,
+    DataSettings,
+    LrRangeSettings,
+    RunSettings,
+    Stage,
+    StudySettings,
+    TrainSettings,
+)
 from basrelief.data import open_source
 from basrelief.data.source import SPLITS, DataOptions, Source
 from basrelief.data.splits import Split, split_folds, split_store, spread_out
@@ -28,9 +37,11 @@ from basrelief.engine.watcher import Watcher
 from basrelief.engine.weights import start_from, weights_digest
 from basrelief.errors import DataError, OutputError, UsageError
 from basrelief.files import read_json, write_atomic, write_json
+from basrelief.seeding import stream
 from basrelief.studies.budget import Budget
 from basrelief.studies.factors import name_losses, with_names
-from basrelief.studies.plan import StudyPlan, Trial, plan_run, plan_study
+from basrelief.studies.lr_budget import without_search
+from basrelief.studies.plan import StudyPlan, Trial, own_rate, plan_run, plan_study
 from basrelief.studies.stores import PLAN, SMALLER, STORE, changed, open_stages, pack_stages, packed_store
 
 SPLITS_FILE = "splits.csv"
@@ -64,11 +75,24 @@ class Prepared:
         """The only split, or that of the first fold."""
         return self.splits[0]
 
+    def split_of(self, trial: Trial) -> Split:
+        """Return what a trial sees: the split of its fold, without test images where it is not judged."""
+        split = self.splits[trial.fold]
+        if trial.judged and trial.images is None:
+            return split
+        rows = dict(split.rows)
+        if not trial.judged:
+            rows["test"] = rows["test"][:0]
+        if trial.images is not None and trial.images < len(rows["train"]):
+            drawn = stream(trial.seed, "images").choice(rows["train"], trial.images, replace=False)
+            rows["train"] = np.sort(drawn)
+        return dataclasses.replace(split, rows=rows)
+
     def run_plan(self, trial: Trial) -> RunPlan:
         """Return the plan of one training of the study."""
         plan = self.plan
         train = plan.train.model_copy(update=dict(trial.changes))
-        split = self.splits[trial.fold].fingerprint()
+        split = self.split_of(trial).fingerprint()
         return RunPlan(train, trial.expression, trial.seed, plan.heads, plan.background, plan.machine, split)
 
 
@@ -156,6 +180,8 @@ def prepare(
         if budget is not None:
             prepared = _budgeted(prepared, budget, watcher)
             notes = {"clock": budget.notes} if budget.notes else {}
+        if not isinstance(settings, LrRangeSettings):
+            prepared = _rate_settled(prepared, watcher)
         _write_splits(folder, prepared)
         write_json(folder / PLAN, _document(folder, prepared, asked) | notes)
     elif [split.fingerprint() for split in splits] != [stored["fingerprint"] for stored in document["splits"]]:
@@ -214,6 +240,17 @@ def _budgeted(prepared: Prepared, budget: Budget, watcher: StudyWatcher) -> Prep
     return dataclasses.replace(
         prepared, plan=budget.after_packing(prepared.plan, measured, prepared.store, watcher.say)
     )
+
+
+def _rate_settled(prepared: Prepared, watcher: StudyWatcher) -> Prepared:
+    """Where rates are to be searched and the trials are too short for it, give all of them one, and say so."""
+    plan = prepared.plan
+    runs = [prepared.run_plan(plan.trial(name)) for name in plan.losses]
+    rate = min(own_rate(run.settings.optimizer, build_model(run, prepared.store)) for run in runs)
+    settled = without_search(plan, min(len(split.rows["train"]) for split in prepared.splits), rate)
+    for sentence in settled.said[len(plan.said) :]:
+        watcher.say(sentence)
+    return dataclasses.replace(prepared, plan=settled)
 
 
 def _previous(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:

@@ -85,7 +85,7 @@ def _run(
     clock: StudyClock,
 ) -> Prepared:
     """Train block after block of seeds, and return the study with the seeds that it came to have."""
-    rates = search_rates(folder, prepared, watcher)
+    rates = search_rates(folder, prepared, execution, watch, watcher)
     done, standing = 0, None
     while True:
         plan, seeds = clock.another_block(prepared.plan, done, execution, watcher)
@@ -128,7 +128,7 @@ def run_training(folder: Path, settings: RunSettings, watcher: StudyWatcher) -> 
             prepared = reopen(Path(place))
             folder = Path(place)
         trial = prepared.plan.trial(next(iter(prepared.plan.losses)))
-        rates = search_rates(folder, prepared, watcher)
+        rates = search_rates(folder, prepared, ExecutionSettings(jobs=1), settings.watch, watcher)
         watcher.trial(1, 1, trial, "training")
         return train_run(
             folder,

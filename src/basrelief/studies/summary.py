@@ -81,7 +81,7 @@ def _what_would_decide(pairs: Sequence[Mapping[str, Any]], best: str) -> str:
     if images is not None:
         number, span = images
         return f" Seeds alone will hardly decide it; about {count(number, 'more test image')}{span} would."
-    return " Seeds alone will hardly decide it: more test images would, or a larger difference."
+    return " Neither more seeds nor more test images alone will decide it, within reason."
 
 
 def _largest(pairs: Sequence[Mapping[str, Any]], key: str) -> tuple[int, str] | None:

@@ -30,7 +30,7 @@ def train_trial(folder: Path, prepared: Prepared, trial: Trial, watch: WatchSett
             place,
             prepared.run_plan(trial),
             prepared.store,
-            prepared.splits[trial.fold],
+            prepared.split_of(trial),
             smaller=prepared.smaller,
             watch=watch,
             draw=False,  # the report has pictures of every loss
