@@ -66,7 +66,7 @@ def test_memory_that_ran_out_is_no_failure_of_the_loss(
         raise OutOfMemoryError("Out of memory on cuda:0.")
 
     with monkeypatch.context() as patched:
-        patched.setattr("basrelief.studies.run.train_run", full)
+        patched.setattr("basrelief.studies.trials.train_run", full)
         with pytest.raises(OutOfMemoryError):
             br.study(discs, out=tmp_path / "s", **SMALL)
     verdict = br.study(discs, out=tmp_path / "s", **SMALL)
