@@ -77,7 +77,6 @@ def test_a_study_searches_unless_told_otherwise_trains_at_what_it_found_and_says
     page = (out / "report.html").read_text()
     budget = "for each loss a range test of 20 steps and 3 short trainings of 2 steps"
     assert f"searched, {budget}: bce(mask) {found['bce(mask)']['lr']:g}; d {found['d']['lr']:g}" in page
-    assert "Search of learning rates" in page, "what it cost"
 
     kept = (out / "lr_search.json").read_bytes()
     again = br.study(discs, out=out, losses=TWO, seeds=2, seed=5, **SMALL)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basrelief.config import ExecutionSettings, StudySettings
+from basrelief.config import SEARCH, ExecutionSettings, StudySettings
 from basrelief.data.source import DataOptions, Source
 from basrelief.data.splits import Split
 from basrelief.data.store import FACTS, Store
@@ -22,6 +22,7 @@ from basrelief.losses.expression import parse_loss
 from basrelief.metrics import check_metric
 from basrelief.studies.costs import Cost, equal_time_epochs, report_seconds, search_seconds, seed_seconds
 from basrelief.studies.factors import PLURALS
+from basrelief.studies.lr_budget import search_budget
 from basrelief.studies.minutes import (
     FREE,
     OVER,
@@ -58,6 +59,7 @@ class Budget:
     def __init__(self, folder: Path, settings: StudySettings, started: float) -> None:
         self.folder, self.settings, self.started = folder, settings, started
         self.ideal: Choice | None = None
+        self.images = 0  # that a training sees in an epoch
         self.notes: dict[str, Any] | None = None
         if settings.train.stages and (settings.minutes is not None or settings.budget == "time"):
             option = "--minutes" if settings.minutes is not None else "--budget time"
@@ -105,6 +107,7 @@ class Budget:
                 f"{packing / 60:.2g} minutes. Pack them once with basrelief pack and give that store, take fewer "
                 f"(--limit {max(3, limit)}), or give more minutes."
             )
+        self.images = round(0.7 * len(plan.entries))
         measuring = min(LONGEST, MEASURING * self.limit)
         before = self.spent() + packing + measuring
 
@@ -147,6 +150,7 @@ class Budget:
         settings = self.settings
         if settings.minutes is None and settings.budget == "steps":
             return plan
+        self.images = min(len(split.rows["train"]) for _, split in trials.values())
         measuring = FOR_EQUAL_TIME if settings.minutes is None else min(LONGEST, MEASURING * self.limit)
         judged = str(plan.train.metric).split("/")[0]
         costs = measure_costs(self.folder, trials, store, judged, settings.watch, measuring)
@@ -215,7 +219,9 @@ class Budget:
         """Return the seconds from now on: searches, trainings and report."""
         names = list(plan.losses)[: choice.losses]
         epochs = self._epochs(names, choice.epochs, costs)
-        searched = search_seconds(costs, epochs, folds=plan.folds) if plan.train.lr == "search" else 0.0
+        train = plan.train.model_copy(update={"resolution": choice.resolution, "epochs": choice.epochs})
+        budget = search_budget(train, self.images) if plan.train.lr == SEARCH else None
+        searched = search_seconds(costs, names, budget, folds=plan.folds) if budget else 0.0
         each = seed_seconds(costs, epochs, folds=plan.folds, jobs=jobs_of(plan, self.settings.execution))
         return searched + choice.seeds * each + report_seconds(choice.seeds * plan.folds * len(names))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-SEARCH_STEPS, SEARCH_TRIALS = 100, 1.25  # of a learning-rate search: a range test, and trainings beside it
+from basrelief.studies.lr_budget import SearchBudget
+
 REPORT, REPORT_TRIAL = 2.0, 0.1  # seconds of verdict and report, and more for each trial, about
 BUSY = 0.85  # share of its time for which a job should have a trial
 
@@ -34,10 +35,11 @@ class Cost:
         """Return the seconds of a training."""
         return self.start + epochs * (self.train + self.validate) + self.finish
 
-    def search(self, epochs: int) -> float:
-        """Return the seconds of a learning-rate search, for trainings of so many epochs."""
-        tested = SEARCH_STEPS * self.train / self.steps
-        return self.start + tested + SEARCH_TRIALS * epochs * (self.train + self.validate)
+    def search(self, budget: SearchBudget) -> float:
+        """Return the seconds of a learning-rate search: a range test, and short trainings that are validated."""
+        step = self.train / self.steps
+        training = self.start + budget.steps * step + budget.epochs * self.validate + self.finish
+        return self.start + budget.range_steps * step + budget.trainings * training
 
 
 def equal_time_epochs(seconds: Mapping[str, float], epochs: int) -> dict[str, int]:
@@ -83,9 +85,9 @@ def seed_seconds(costs: Mapping[str, Cost], epochs: Mapping[str, int], *, folds:
     return makespan(trials * block, jobs) / block
 
 
-def search_seconds(costs: Mapping[str, Cost], epochs: Mapping[str, int], *, folds: int = 1) -> float:
+def search_seconds(costs: Mapping[str, Cost], names: Sequence[str], budget: SearchBudget, *, folds: int = 1) -> float:
     """Return the seconds of the learning-rate searches, one for each loss and fold."""
-    return folds * sum(costs[name].search(own) for name, own in epochs.items())
+    return folds * sum(costs[name].search(budget) for name in names)
 
 
 def report_seconds(trials: int) -> float:
