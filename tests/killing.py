@@ -61,9 +61,14 @@ def finished(out: Path) -> dict[str, int]:
 
 
 def wait_until_begun(process: subprocess.Popen[str], out: Path, trials: int = 1) -> None:
-    """Return when so many trials have a record, or the command has ended."""
+    """Return when the command has the study's folder, and so many trials a record; or when it has ended.
+
+    Before that Python itself starts, and answers Ctrl-C with a traceback of its own.
+    """
     until = time.monotonic() + SECONDS
-    while process.poll() is None and len(list(out.glob("trials/*/seed-*/run.json"))) < trials:
+    while process.poll() is None and not (
+        (out / ".lock").exists() and len(list(out.glob("trials/*/seed-*/run.json"))) >= trials
+    ):
         assert time.monotonic() < until
         time.sleep(0.02)
 
@@ -91,8 +96,7 @@ def interrupt(data: Path, out: Path, how: Sequence[signal.Signals], seed: int, *
     said, before = [], finished(out)
     for number in how:
         process = start(data, out, *more)
-        if moments.random() < 0.8:
-            wait_until_begun(process, out, 1)
+        wait_until_begun(process, out, int(moments.random() < 0.8))
         until = time.monotonic() + moments.uniform(0, 3)
         while process.poll() is None and time.monotonic() < until:
             time.sleep(0.01)
@@ -111,7 +115,7 @@ def interrupted(data: Path, out: Path, undisturbed: Path, times: int, seed: int,
     how = [kinds[(seed + number) % 3] for number in range(times)]
     said = interrupt(data, out, how, seed, *more)
     for number, text in zip(how, said, strict=False):
-        assert "Traceback" not in text
+        assert "Traceback" not in text, text
         assert number == signal.SIGKILL or not text or "Stopped. The same command goes on" in text or "4/4" in text
     assert (out / "verdict.json").read_bytes() == (undisturbed / "verdict.json").read_bytes()
     assert digests(out) == digests(undisturbed)
