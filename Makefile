@@ -30,6 +30,7 @@ bench: setup
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/augment.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/verdict.py
 
 clean:
 	rm -rf .venv runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
