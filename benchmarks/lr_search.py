@@ -3,10 +3,10 @@
     python benchmarks/lr_search.py [DATA …] [--resolution 48] [--epochs 6] [--batch-size 8] [--seeds 1] [--out DIR]
 
 For each loss: a study of the losses whose rates are searched, and one that varies the rate, with the same seeds,
-network (masknet) and length. A line of the table says what the range test suggested and what the search took, how far each is
-off the best of the rates tried, and what the taken one gives up in mask IoU on test images (the best is the luckiest of
-several, so a little is always given up). Below it: how often within a factor of 3, the mean given up, and the same for
-one rate for all losses, the network's own. Run again with the same --out, nothing is trained twice.
+network (masknet) and length. A line of the table says what the range test suggested and what the search took, how far
+each is off the best of the rates tried, and what the taken one gives up in mask IoU on test images (the best is the
+luckiest of several, so a little is always given up). Below it: how often within a factor of 3, the mean given up, and
+the same for one rate for all losses, the network's own. Run again with the same --out, nothing is trained twice.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import numpy as np
 from pydantic import BaseModel
 
 from basrelief.config import (
-    LARGEST_BATCH,
     DataSettings,
     ExecutionSettings,
     LrRangeSettings,
@@ -34,6 +33,7 @@ from basrelief.errors import DataError, OutputError, UsageError, unknown_name
 from basrelief.files import only_writer, read_json, write_atomic, write_text
 from basrelief.launch import launch
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
+from basrelief.option_texts import LARGEST_BATCH
 from basrelief.studies import status
 from basrelief.studies.extend import is_study
 from basrelief.studies.factors import one_factor

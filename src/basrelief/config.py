@@ -5,158 +5,32 @@ Nothing is built here; networks, losses and data never see these classes.
 
 from __future__ import annotations
 
-import math
-import os
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from basrelief.data.mask_values import parse_mask_map
 from basrelief.data.source import DataOptions
 from basrelief.errors import UsageError, suggest
+from basrelief.option_texts import (
+    Activations,
+    BatchSize,
+    Freeze,
+    GroupFile,
+    Jobs,
+    LabelValues,
+    LearningRate,
+    Location,
+    MaskMap,
+    Names,
+    Numbers,
+    Place,
+    Positive,
+    Resolution,
+    SplitRule,
+    Trackers,
+)
 
 S = TypeVar("S", bound=BaseModel)
-Positive = Annotated[int, Field(ge=1)]
-LARGEST_BATCH = 0  # a batch size of "max", not measured yet
-Side = Annotated[int, Field(ge=8, le=8192)]
-SEARCH = "search"  # in place of a learning rate: short tests find it
-
-
-def _read_resolution(value: Any) -> Any:
-    """Read "64" and "48x64"; one number is both sides."""
-    parts = str(value).lower().split("x") if isinstance(value, str | int) else value
-    if isinstance(value, str) and (len(parts) > 2 or not all(part.strip().isdigit() for part in parts)):
-        raise UsageError(f"--resolution {value!r}: expected N or HEIGHTxWIDTH, such as 64 or 48x64.")
-    return (int(parts[0]), int(parts[-1])) if isinstance(value, str | int) else value
-
-
-def _read_numbers(value: Any) -> Any:
-    """Read "0,65535". Order does not matter, and what is not finite is unknown in any case."""
-    try:
-        numbers = [float(part) for part in (value.split(",") if isinstance(value, str) else value)]
-    except (TypeError, ValueError):
-        raise UsageError(f"--depth-invalid {value!r}: expected numbers with commas between, such as 0,65535.") from None
-    return tuple(sorted(number for number in set(numbers) if math.isfinite(number)))
-
-
-def _read_names(value: Any, option: str = "--categories", example: str = "names or ids, such as person,dog") -> Any:
-    """Read "person,dog"."""
-    names = value.split(",") if isinstance(value, str) else value
-    if not isinstance(names, list | tuple):
-        return value
-    if not names or not all(str(name).strip() for name in names):
-        raise UsageError(f"{option} {value!r}: expected, with commas between, {example}.")
-    return tuple(dict.fromkeys(str(name).strip() for name in names))
-
-
-def _read_activations(value: Any) -> Any:
-    """Read "mask=identity,depth=softplus"."""
-    if not isinstance(value, str):
-        return value
-    pairs = [part.split("=") for part in value.split(",")]
-    if not all(len(pair) == 2 for pair in pairs):
-        raise UsageError(f"--activation {value!r}: expected HEAD=NAME, such as mask=identity.")
-    return {head.strip(): name.strip() for head, name in pairs}
-
-
-def _read_batch_size(value: Any) -> Any:
-    """Read "max"; it is 0 from here on, and ``prepare`` replaces it by the number that fits."""
-    if value == "max":
-        return LARGEST_BATCH
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise UsageError(f"--batch-size {value!r}: expected a number of 1 or more, or max.")
-    return number
-
-
-def _read_location(value: Any) -> Any:
-    """Make a path absolute: a run must mean the same data from any folder. ``scenes:500`` stays as it is."""
-    text = str(value)
-    return text if ":" in text.partition("/")[0] else os.path.abspath(text)  # noqa: PTH100 - links stay links
-
-
-def _read_place(value: Any) -> Any:
-    """Make the path of a run or file absolute; names stay as they are."""
-    return os.path.abspath(value) if isinstance(value, str | Path) and os.path.exists(value) else value  # noqa: PTH100, PTH110
-
-
-def _read_split(value: Any) -> Any:
-    """Make the path of a file absolute, as that of the data is; rules and shares stay as they are."""
-    return os.path.abspath(value) if isinstance(value, str | Path) and os.path.isfile(value) else value  # noqa: PTH100, PTH113
-
-
-def _read_stages(value: Any) -> Any:
-    """Read "64:512x3,112:128x3": resolution, batch size and epochs of each stage."""
-    if not isinstance(value, str):
-        return value
-    stages = []
-    for part in value.split(","):
-        resolution, _, rest = part.strip().partition(":")
-        batch_size, _, epochs = rest.partition("x")
-        if not all(number.strip().isdigit() for number in (batch_size, epochs)):
-            raise UsageError(
-                f"--resolution {value!r}: expected stages RESOLUTION:BATCHxEPOCHS with commas between, such as "
-                "64:512x3,112:128x3."
-            )
-        size = checked(_Size, {"resolution": resolution.strip()}).resolution
-        stages.append({"resolution": size, "batch_size": int(batch_size), "epochs": int(epochs)})
-    return stages
-
-
-def _read_freeze(value: Any) -> Any:
-    """Read "encoder,norms"."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _read_rate(value: Any) -> Any:
-    """Read "1e-3" and "search"; a number must be one that can be trained at."""
-    if isinstance(value, str) and value.strip() == SEARCH:
-        return SEARCH
-    try:
-        rate = float(value)
-    except (TypeError, ValueError):
-        rate = math.nan
-    if not 0 < rate < math.inf:
-        raise UsageError(f"--lr {value}: expected a number above 0, such as 1e-3, or the word search.")
-    return rate
-
-
-def _read_jobs(value: Any) -> Any:
-    """Read "2" and "auto"."""
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-    if number != "auto" and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
-        raise UsageError(f"--jobs {value!r}: expected a number of 1 or more, or auto.")
-    return number
-
-
-BatchSize = Annotated[
-    int, BeforeValidator(_read_batch_size), PlainSerializer(lambda size: "max" if size == LARGEST_BATCH else size)
-]
-Resolution = Annotated[tuple[Side, Side], BeforeValidator(_read_resolution)]
-Numbers = Annotated[tuple[float, ...], BeforeValidator(_read_numbers)]
-MaskMap = Annotated[dict[int, str], BeforeValidator(lambda v: parse_mask_map(v) if isinstance(v, str) else v)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), Field(min_length=1)]
-Trackers = Annotated[
-    tuple[str, ...],
-    BeforeValidator(lambda v: _read_names(v, "--tracker", "names, such as tensorboard, or none")),
-    Field(min_length=1),
-]
-LabelValues = Annotated[
-    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
-    BeforeValidator(lambda v: v.split(",") if isinstance(v, str) else v),
-]
-Activations = Annotated[dict[str, str], BeforeValidator(_read_activations)]
-Jobs = Annotated[Positive | Literal["auto"], BeforeValidator(_read_jobs)]
-LearningRate = Annotated[float | Literal["search"], BeforeValidator(_read_rate)]
 
 
 class _Settings(BaseModel):
@@ -169,7 +43,7 @@ class DataSettings(_Settings):
     The options of reading are those of ``basrelief.data.source.DataOptions``.
     """
 
-    location: Annotated[str, BeforeValidator(_read_location)]
+    location: Location
     format: str | None = None
     background: bool = True
     depth_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -182,9 +56,9 @@ class DataSettings(_Settings):
     categories: Names | None = None
     single_instance: bool = False
     min_box: Positive | None = None
-    split: Annotated[str, BeforeValidator(_read_split)] = "group"
+    split: SplitRule = "group"
     group_blocks: Positive | None = None
-    group_file: Annotated[Path, BeforeValidator(_read_location)] | None = None
+    group_file: GroupFile | None = None
     limit: Positive | None = None
     skip_broken: bool = False
 
@@ -277,12 +151,12 @@ class TrainSettings(_Settings):
     clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     patience: Positive | None = None
-    freeze: Annotated[tuple[str, ...], BeforeValidator(_read_freeze)] = ()
+    freeze: Freeze = ()
     metric: str | None = None
     activation: Activations = {}
     mask_values: LabelValues = ()
     augment: str = "none"
-    weights: Annotated[str, BeforeValidator(_read_place)] = "none"
+    weights: Place = "none"
     device: str = "auto"
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     deterministic: bool = False
@@ -424,6 +298,24 @@ class LrRangeSettings(StudySettings):
     lr_max: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     steps: Annotated[int, Field(ge=20)] = 100
     repeats: Positive = 1
+
+
+def _read_stages(value: Any) -> Any:
+    """Read "64:512x3,112:128x3": resolution, batch size and epochs of each stage."""
+    if not isinstance(value, str):
+        return value
+    stages = []
+    for part in value.split(","):
+        resolution, _, rest = part.strip().partition(":")
+        batch_size, _, epochs = rest.partition("x")
+        if not all(number.strip().isdigit() for number in (batch_size, epochs)):
+            raise UsageError(
+                f"--resolution {value!r}: expected stages RESOLUTION:BATCHxEPOCHS with commas between, such as "
+                "64:512x3,112:128x3."
+            )
+        size = checked(_Size, {"resolution": resolution.strip()}).resolution
+        stages.append({"resolution": size, "batch_size": int(batch_size), "epochs": int(epochs)})
+    return stages
 
 
 def checked(settings: type[S], values: dict) -> S:

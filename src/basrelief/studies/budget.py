@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from basrelief.config import SEARCH, ExecutionSettings, StudySettings
+from basrelief.config import ExecutionSettings, StudySettings
 from basrelief.data.source import DataOptions, Source
 from basrelief.data.splits import Split
 from basrelief.data.store import FACTS, Store
@@ -20,6 +20,7 @@ from basrelief.engine.run_plan import RunPlan
 from basrelief.errors import BasreliefError, UsageError
 from basrelief.losses.expression import parse_loss
 from basrelief.metrics import check_metric
+from basrelief.option_texts import SEARCH
 from basrelief.studies.costs import Cost, equal_time_epochs, report_seconds, search_seconds, seed_seconds
 from basrelief.studies.factors import PLURALS
 from basrelief.studies.lr_budget import search_budget

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from basrelief.config import SEARCH
 from basrelief.engine.baseline import MEAN_BASELINE
 from basrelief.losses.expression import parse_loss
 from basrelief.metrics import higher_is_better
+from basrelief.option_texts import SEARCH
 from basrelief.statistics import diagnose, failure_bound
 from basrelief.studies.behaviour import epochs_before
 from basrelief.studies.decisions import margin_of

@@ -6,8 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from basrelief.config import SEARCH, TrainSettings
+from basrelief.config import TrainSettings
 from basrelief.engine.lr_curve import FEWEST
+from basrelief.option_texts import SEARCH
 from basrelief.studies.lr_grid import FIRST, THEN
 from basrelief.studies.plan import StudyPlan
 

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from basrelief.config import SEARCH, ExecutionSettings, WatchSettings
+from basrelief.config import ExecutionSettings, WatchSettings
 from basrelief.engine.lr_range import lr_range
 from basrelief.engine.run_plan import build_model
 from basrelief.errors import DataError, TrainingError
 from basrelief.files import read_json, write_json
 from basrelief.metrics import metric_spec
+from basrelief.option_texts import SEARCH
 from basrelief.seeding import stream_seed
 from basrelief.studies.execute import run_trials
 from basrelief.studies.lr_budget import RANGE, SearchBudget, search_budget

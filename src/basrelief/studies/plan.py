@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from basrelief.batch import TARGETS
-from basrelief.config import SEARCH, DataSettings, RunSettings, StudySettings, TrainSettings
+from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings
 from basrelief.data.resize import choose_resolution
 from basrelief.data.source import Entry, Source
 from basrelief.data.splits import spread_out
@@ -24,6 +24,7 @@ from basrelief.losses.loss import Loss, check_activation
 from basrelief.metrics import check_metric, default_metric
 from basrelief.models import MODELS, create_model, find_model, parse_model, with_weights
 from basrelief.models.network import Network
+from basrelief.option_texts import SEARCH
 from basrelief.schedules import parse_schedule
 from basrelief.studies.factors import FACTORS, name_levels, name_losses
 

@@ -14,16 +14,7 @@ import polars as pl
 import torch
 
 from basrelief.augment import parse_augment
-from basrelief.config import (
-    LARGEST_BATCH,
-    SEARCH,
-    DataSettings,
-    LrRangeSettings,
-    RunSettings,
-    Stage,
-    StudySettings,
-    TrainSettings,
-)
+from basrelief.config import DataSettings, LrRangeSettings, RunSettings, Stage, StudySettings, TrainSettings
 from basrelief.data import open_source
 from basrelief.data.source import SPLITS, DataOptions, Source
 from basrelief.data.splits import Split, split_folds, split_store, spread_out
@@ -37,6 +28,7 @@ from basrelief.engine.watcher import Watcher
 from basrelief.engine.weights import start_from, weights_digest
 from basrelief.errors import DataError, OutputError, UsageError
 from basrelief.files import read_json, write_atomic, write_json
+from basrelief.option_texts import LARGEST_BATCH, SEARCH
 from basrelief.seeding import stream
 from basrelief.studies.budget import Budget
 from basrelief.studies.factors import name_losses, with_names

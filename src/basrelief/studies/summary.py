@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from basrelief.config import SEARCH
 from basrelief.metrics import higher_is_better
+from basrelief.option_texts import SEARCH
 from basrelief.studies.results import StudyResults
 from basrelief.studies.words import count, epochs, noun, nouns, some, value
 
