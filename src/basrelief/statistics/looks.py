@@ -8,7 +8,9 @@ spent evenly on the looks before the last, half on the last, when all planned se
 * A loss is **dropped** when another is better at p < w·α/(L − 1), with L losses and the look's weight w. The best loss
   has L − 1 rivals, so it is dropped with a probability of at most α/2 (as in J. C. Hsu's comparisons with the best,
   Annals of Statistics 9, 1981).
-* A **pair** is decided on the smallest p/w of the looks at which both ran, adjusted by Holm over all pairs.
+* A **pair** is decided on the smallest p/w of the looks at which both ran. Of two losses that are left in the end it is
+  adjusted by Holm over the pairs of those left, for nothing is claimed of the others but by who beat them; of any other
+  pair, over all pairs.
 
 Three to five seeds say little about a pair's own variance, and nothing about the far tails that such small limits ask
 for. So at early looks, p comes from the variance pooled over the pairs that still run. A loss whose runs spread far
@@ -135,10 +137,12 @@ def settle(finish: Finish, *, losses: int, level: float) -> Claims:
     """
     first, second = np.triu_indices(losses, 1)
     adjusted = np.array(holm(finish.p_values.tolist()))
-    better = np.where((adjusted < 1 - level) & ~finish.equal, finish.ahead, -1)
-    by_race = np.zeros(len(first), dtype=bool)
     out = {loss: p for loss, _, _, p in finish.dropped}
     live = [loss for loss in range(losses) if loss not in out]
+    left = np.isin(first, live) & np.isin(second, live)
+    adjusted[left] = holm(finish.p_values[left].tolist())
+    better = np.where((adjusted < 1 - level) & ~finish.equal, finish.ahead, -1)
+    by_race = np.zeros(len(first), dtype=bool)
     for best in live:
         beaten = {*first[better == best], *second[better == best]} - {best}
         if not out or not {*live} - {best} <= beaten:
