@@ -43,7 +43,7 @@ from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Running, StudyWatcher, asked_for, canonical, reopen
 from basrelief.studies.results import collect
 from basrelief.studies.run import continue_study, run_study, run_training
-from basrelief.studies.shared import begin_shared, is_url, open_shared
+from basrelief.studies.shared import begin_shared, is_kept_elsewhere, is_unplanned, is_url, open_shared
 from basrelief.studies.verdict import write_results
 
 DEMO = {
@@ -149,7 +149,7 @@ def _go_on(
         for part, kind in own.items()
     }
     if given:
-        option = "--" + next(iter(given)).replace("_", "-")
+        option = "--" + next(iter(given)).replace("losses", "loss").replace("_", "-")
         raise UsageError(
             f"{folder} is a study, whose own settings hold: leave {option} out. It grows by --add-seeds and --add-loss."
         )
@@ -392,9 +392,9 @@ def _out(out: str | Path | None, data: str | Path, asked: dict[str, Any]) -> Pat
     for number in itertools.count(1):
         folder = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
         plan = folder / "plan.json"
-        if plan.exists() and read_json(plan).get("asked") == asked:
+        if plan.exists() and not is_kept_elsewhere(folder) and read_json(plan).get("asked") == asked:
             break
-        if not folder.exists() or all(item.name.startswith(".") for item in folder.iterdir()):
+        if is_unplanned(folder):
             break
     return folder
 
