@@ -16,6 +16,7 @@ from basrelief.config import (
     LARGEST_BATCH,
     DataSettings,
     ExecutionSettings,
+    ExtensionSettings,
     LrRangeSettings,
     RunSettings,
     StudySettings,
@@ -126,7 +127,8 @@ def study(
         The document of ``verdict.json``, with ``"out"``, the directory, added, and ``"url"`` where one was given.
     """
     _refuse_launcher("study")
-    add_seeds, add_losses = options.pop("add_seeds", None) or 0, tuple(options.pop("add_losses", None) or ())
+    asked = checked(ExtensionSettings, {name: options.pop(name, None) for name in ExtensionSettings.model_fields})
+    add_seeds, add_losses = asked.add_seeds or 0, asked.add_losses or ()
     if is_study(Path(data)):
         return _go_on(Path(data), watcher, add_seeds, add_losses, {"out": out, **options})
     if add_seeds or add_losses:

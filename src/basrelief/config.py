@@ -361,6 +361,13 @@ class ExecutionSettings(_Settings):
         return self
 
 
+class ExtensionSettings(_Settings):
+    """By what a study that is there grows: so many seeds, and these losses; None: by none."""
+
+    add_seeds: Positive | None = None
+    add_losses: tuple[str, ...] | None = None
+
+
 class RunSettings(_Settings):
     """One training: data, how to train, the loss (None: chosen from the targets), and the processes that share it."""
 
