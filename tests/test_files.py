@@ -118,3 +118,8 @@ def test_json_with_words_that_are_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "facts.json").write_text('{"depth_max": NaN}')
     with pytest.raises(DataError, match="NaN"):
         read_json(tmp_path / "facts.json")
+
+
+def test_a_folder_that_no_system_makes_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be made"), only_writer(tmp_path / ("a" * 300)):
+        pass

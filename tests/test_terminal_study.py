@@ -57,3 +57,15 @@ def test_a_log_file_gets_a_line_a_trial(monkeypatch: pytest.MonkeyPatch) -> None
     file = terminal_study._err.file
     assert isinstance(file, io.StringIO)
     assert file.getvalue() == "· [1/9] a[3], seed 3: finished, best epoch 1, mask/iou 0.500 on val\n"
+
+
+def test_trainings_that_try_a_rate_are_shown_without_their_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = Trial("bce(mask) at 0.001", "bce(mask)", 1670608005, "search/00-bce/lr-0.001", judged=False)
+    with progress(monkeypatch, terminal=True) as shown:
+        shown.trial(1, 3, short, "training")
+        shown.begin("bce(mask), seed 1670608005", "mask/iou", 9, 0)
+        assert drawn(shown)[-1].startswith("bce(mask) at 0.001 ")
+        shown.trial(1, 3, short, "finished")
+    file = terminal_study._err.file
+    assert isinstance(file, io.StringIO)
+    assert "1670608005" not in file.getvalue()

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from basrelief.config import (
     DataSettings,
     ExecutionSettings,
+    ExtensionSettings,
     LrRangeSettings,
     RunSettings,
     StudySettings,
@@ -43,7 +44,7 @@ from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Running, StudyWatcher, asked_for, canonical, reopen
 from basrelief.studies.results import collect
 from basrelief.studies.run import continue_study, run_study, run_training
-from basrelief.studies.shared import begin_shared, is_url, open_shared
+from basrelief.studies.shared import begin_shared, is_kept_elsewhere, is_unplanned, is_url, open_shared
 from basrelief.studies.verdict import write_results
 
 DEMO = {
@@ -126,7 +127,8 @@ def study(
         The document of ``verdict.json``, with ``"out"``, the directory, added, and ``"url"`` where one was given.
     """
     _refuse_launcher("study")
-    add_seeds, add_losses = options.pop("add_seeds", None) or 0, tuple(options.pop("add_losses", None) or ())
+    asked = checked(ExtensionSettings, {name: options.pop(name, None) for name in ExtensionSettings.model_fields})
+    add_seeds, add_losses = asked.add_seeds or 0, asked.add_losses or ()
     if is_study(Path(data)):
         return _go_on(Path(data), watcher, add_seeds, add_losses, {"out": out, **options})
     if add_seeds or add_losses:
@@ -149,7 +151,7 @@ def _go_on(
         for part, kind in own.items()
     }
     if given:
-        option = "--" + next(iter(given)).replace("_", "-")
+        option = "--" + next(iter(given)).replace("losses", "loss").replace("_", "-")
         raise UsageError(
             f"{folder} is a study, whose own settings hold: leave {option} out. It grows by --add-seeds and --add-loss."
         )
@@ -392,9 +394,9 @@ def _out(out: str | Path | None, data: str | Path, asked: dict[str, Any]) -> Pat
     for number in itertools.count(1):
         folder = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
         plan = folder / "plan.json"
-        if plan.exists() and read_json(plan).get("asked") == asked:
+        if plan.exists() and not is_kept_elsewhere(folder) and read_json(plan).get("asked") == asked:
             break
-        if not folder.exists() or all(item.name.startswith(".") for item in folder.iterdir()):
+        if is_unplanned(folder):
             break
     return folder
 

@@ -86,10 +86,13 @@ def study(
     With the directory of a study as DATA, go on with that study.
     """
     from basrelief import app as functions
+    from basrelief.errors import UsageError
     from basrelief.terminal import show_status
     from basrelief.terminal_study import StudyProgress
 
     if status:
+        if add_seeds or add_loss:
+            raise UsageError("--status only looks: leave --add-seeds and --add-loss out, or --status.")
         give(functions.study_status(data), as_json, show_status)
         return
     given = {

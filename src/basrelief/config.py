@@ -228,6 +228,19 @@ class ExecutionSettings(_Settings):
     executor: Literal["local", "ray"] = "local"
     address: str | None = None
 
+    @model_validator(mode="after")
+    def _check_address(self) -> ExecutionSettings:
+        if self.address is not None and self.executor != "ray":
+            raise UsageError(f"--address {self.address} is that of a Ray cluster: give --executor ray with it.")
+        return self
+
+
+class ExtensionSettings(_Settings):
+    """By what a study that is there grows: so many seeds, and these losses; None: by none."""
+
+    add_seeds: Positive | None = None
+    add_losses: tuple[str, ...] | None = None
+
 
 class RunSettings(_Settings):
     """One training: data, how to train, the loss (None: chosen from the targets), and the processes that share it."""

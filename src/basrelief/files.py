@@ -21,6 +21,7 @@ except ImportError:  # pragma: no cover - Windows has no flock; two writers at o
     fcntl = None  # type: ignore[assignment]
 
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
+_IMPOSSIBLE = (errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP)  # of a folder that was to be made
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _LOCK = ".lock"
 PARTIAL = ".partial-"  # how a file or folder begins its name until it is whole
@@ -121,7 +122,12 @@ def only_writer(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         When another command is still at work in it.
     """
     with output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno in _IMPOSSIBLE:
+                raise OutputError(f"{folder} cannot be made: {error.strerror}. Choose another folder.") from None
+            raise
         lock = (folder / _LOCK).open("a")
     with lock:
         until = time.monotonic() + wait

@@ -62,8 +62,9 @@ def show_verdict(verdict: Mapping[str, Any]) -> None:
 def show_status(status: Mapping[str, Any]) -> None:
     """Print how far a study is: a line a trial, and how to go on."""
     table = _table("trial", "seed", "state", "epochs", str(status["metric"]), "")
+    folded = any(row["fold"] for row in status["trials"])
     for row in status["trials"]:
-        name = escape(row["name"]) + (f", fold {row['fold'] + 1}" if row["fold"] else "")
+        name = escape(row["name"]) + (f", fold {row['fold'] + 1}" if folded else "")
         of = f"{row['epochs']}/{row['of']}" if row["epochs"] else ""
         table.add_row(name, str(row["seed"]), row["state"], of, _number(row["score"]), escape(row["says"]))
     _out.print(table)

@@ -49,7 +49,7 @@ class StudyProgress:
         self._steps: Any = None
         self._failed = 0
         self._lines: dict[str, Any] = {}  # of trainings in other processes, by their trial's folder
-        self._metric = self._facts = ""
+        self._metric = self._facts = self._title = ""
 
     def __enter__(self) -> StudyProgress:
         self._progress.start()
@@ -78,6 +78,7 @@ class StudyProgress:
         if self._trials is None and total > 1:
             self._trials = self._progress.add_task("Trials", total=total, facts="")
         if outcome == "training":
+            self._title = _named(trial)
             return
         self._failed += outcome == "failed"
         if self._trials is not None:
@@ -113,9 +114,10 @@ class StudyProgress:
     def begin(self, title: str, metric: str, steps: int, done: int) -> None:
         """Start the bar of one training."""
         self._metric, self._facts = metric, ""
+        title, self._title = self._title or title, ""
         if self._steps is not None:
             self._progress.remove_task(self._steps)
-        self._steps = self._progress.add_task(title[:48], total=steps, completed=done, facts="")
+        self._steps = self._progress.add_task(escape(title[:48]), total=steps, completed=done, facts="")
 
     def step(self, done: int, loss: float) -> None:
         """Advance the bar of the training at hand."""
@@ -131,7 +133,8 @@ class StudyProgress:
 
 def _named(trial: Trial) -> str:
     fold = f", fold {trial.fold + 1}" if "-fold-" in trial.folder else ""
-    return f"{trial.name}, seed {trial.seed}{fold}"
+    seed = f", seed {trial.seed}" if trial.judged else ""  # those that only try a rate have one for all
+    return f"{trial.name}{seed}{fold}"
 
 
 def _duration(seconds: float) -> str:

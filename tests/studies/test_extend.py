@@ -100,3 +100,9 @@ def test_losses_cannot_be_added_where_networks_are_compared(discs: Path, tmp_pat
     br.study(discs, out=out, seeds=1, **options)
     with pytest.raises(UsageError, match="compares networks"):
         br.study(out, add_losses=("bce(mask)",))
+
+
+@pytest.mark.parametrize("more", [{"add_seeds": -1}, {"add_seeds": 1.5}, {"add_losses": "focal(mask)"}])
+def test_what_cannot_be_added_is_named_from_python_too(tmp_path: Path, more: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="--add-"):
+        br.study(tmp_path, **more)

@@ -72,6 +72,7 @@ def test_a_network_that_lacks_a_head_is_an_error_whichever_place_it_has(discs_wi
         (("--loss", "bce(mask)", "--loss", "dice(mask)", "--lr", "1", "--lr", "2"), "two causes"),
         (("--vary", "network"), "give several, such as --network"),
         (("--vary", "lr", "--lr", "1", "--lr", "1.0"), "given twice"),
+        (("--vary", "lr", "--lr", "1", "--lr", "search"), "leave search out"),
         (("--vary", "lr", "--lr", "1", "--lr", "nothing"), "--lr nothing: expected a number"),
         (("--vary", "weather", "--lr", "1"), "'network'"),
         (("--vary", "augmentation", "--augment", "none", "--augment", "flop"), "flip"),
@@ -91,3 +92,9 @@ def test_options_from_python_may_be_one_value_or_several() -> None:
         "network": "masknet", "lr": 1e-3, "augment": None, "vary": None,
     }  # fmt: skip
     assert one_factor({"vary": "lr", "lr": (1e-3, 1e-2)})["levels"] == ("0.001", "0.01")
+
+
+def test_an_unknown_factor_is_named_however_many_losses_there_are() -> None:
+    for losses in ((), ("bce(mask)", "dice(mask)")):
+        with pytest.raises(UsageError, match="--vary 'foo': expected 'loss', 'network'"):
+            one_factor({"vary": ["foo"], "losses": losses})

@@ -76,3 +76,33 @@ def test_a_race_takes_no_further_seeds_and_needs_two_losses(raced: tuple[Path, P
         extend_plan(out, seeds=1)
     with pytest.raises(UsageError, match="two at least"):
         br.study(discs, out=tmp_path / "s", race=True, **SMALL | {"losses": ("bce(mask)",)})
+
+
+def test_a_race_of_so_few_seeds_that_it_saves_none_is_refused(discs: Path, tmp_path: Path) -> None:
+    for seeds in (1, 2, 3):
+        with pytest.raises(UsageError, match=f"of {seeds} it saves none. Give --seeds 4"):
+            br.study(discs, out=tmp_path / "s", race=True, **SMALL | {"seeds": seeds})
+
+
+def test_the_trials_of_a_race_are_counted_through_and_the_pace_is_said_once(
+    discs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("basrelief.studies.run.look", lambda *_: None)  # nothing is dropped
+    counted: list[tuple[int, int]] = []
+    said: list[str] = []
+
+    class Counting(Quiet):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+        def trial(self, number: int, total: int, trial: Any, outcome: str) -> None:
+            if outcome != "training":
+                counted.append((number, total))
+
+    for jobs in (1, 2):
+        counted.clear()
+        said.clear()
+        more = {"seeds": 5, "epochs": 1, "losses": ("bce(mask)", "dice(mask)"), "jobs": jobs, "threads": 1}
+        br.study(discs, out=tmp_path / f"s{jobs}", race=True, watcher=Counting(), **SMALL | more)
+        assert counted == [(number, 10) for number in range(1, 11)]
+        assert sum("At that pace" in text for text in said) == 1

@@ -11,7 +11,7 @@ from basrelief.engine.checkpoint import remove_checkpoints
 from basrelief.studies.cards import cards_of
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, StudyWatcher
-from basrelief.studies.progress import Account
+from basrelief.studies.progress import Account, Part
 from basrelief.studies.shared import Shared, open_shared
 from basrelief.studies.trials import outcome_of, train_trial
 
@@ -23,10 +23,12 @@ def run_trials(
     execution: ExecutionSettings,
     watch: WatchSettings,
     watcher: StudyWatcher,
+    part: Part | None = None,
 ) -> None:
     """Train every one of these trials of the study in ``folder`` that is not finished yet.
 
     Where they run changes no bit of what they leave: the plan says how each computes. Trials are begun in their order.
+    ``part`` says where they stand among others, so that they are counted through.
 
     Raises
     ------
@@ -37,6 +39,7 @@ def run_trials(
     MissingExtraError
         For Ray, where it is not installed.
     """
+    part = part or Part()
     shared = open_shared(folder)
     if shared is not None:
         shared.push_study(folder)
@@ -50,14 +53,14 @@ def run_trials(
     if execution.executor == "ray" and waiting:
         from basrelief.studies.on_ray import train_on_ray
 
-        train_on_ray(execution, watch, Account(folder, prepared, trials, watcher, shared))
+        train_on_ray(execution, watch, Account(folder, prepared, trials, watcher, shared, part))
     elif min(jobs, len(waiting)) > 1:
         from basrelief.studies.local import train_in_processes
 
         cards = cards_of(prepared.plan.train.device)
-        train_in_processes(jobs, cards, watch, Account(folder, prepared, trials, watcher, shared))
+        train_in_processes(jobs, cards, watch, Account(folder, prepared, trials, watcher, shared, part))
     else:
-        _train_here(folder, prepared, trials, watch, watcher, shared)
+        _train_here(folder, prepared, trials, watch, watcher, shared, part)
 
 
 def _train_here(
@@ -67,23 +70,20 @@ def _train_here(
     watch: WatchSettings,
     watcher: StudyWatcher,
     shared: Shared | None,
+    part: Part,
 ) -> None:
     """Train one after another in this process, which knows of every step."""
     waiting = sum(outcome_of(folder / trial.folder) is None for trial in trials)
-    first = True
-    for number, trial in enumerate(trials, 1):
+    total = part.before + len(trials) + part.after
+    for number, trial in enumerate(trials, part.before + 1):
         if outcome_of(folder / trial.folder):
-            watcher.trial(number, len(trials), trial, "kept")
+            watcher.trial(number, total, trial, "kept")
             continue
-        watcher.trial(number, len(trials), trial, "training")
+        watcher.trial(number, total, trial, "training")
         started = time.perf_counter()
         outcome = train_trial(folder, prepared, trial, watch, watcher)
         if shared is not None:
             shared.sync_trial(folder, trial.folder)
-        watcher.trial(number, len(trials), trial, outcome)
+        watcher.trial(number, total, trial, outcome)
         waiting -= 1
-        if first and waiting:
-            minutes = waiting * (time.perf_counter() - started) / 60
-            others = f"{waiting} trainings take" if waiting > 1 else "training takes"
-            watcher.say(f"At that pace the other {others} some {minutes:.1f} minutes.")
-        first = False
+        part.say_pace(watcher, waiting, (waiting + part.after) * (time.perf_counter() - started))

@@ -10,15 +10,22 @@ from basrelief.errors import DataError, UsageError
 from basrelief.files import read_json, write_json
 from basrelief.losses.expression import parse_loss
 from basrelief.studies.factors import PLURALS, name_losses
-from basrelief.studies.plan import check_fits, check_targets
+from basrelief.studies.plan import TRIALS, check_fits, check_targets
 from basrelief.studies.prepare import Prepared, reopen
-from basrelief.studies.stores import PLAN
+from basrelief.studies.stores import PLAN, STORE
 from basrelief.studies.trials import outcome_of
 
 
 def is_study(folder: Path) -> bool:
     """Tell whether a folder is that of a study."""
-    return (folder / PLAN).is_file() and read_json(folder / PLAN).get("kind") == "study"
+    if not (folder / PLAN).is_file():
+        return False
+    try:
+        return read_json(folder / PLAN).get("kind") == "study"
+    except DataError:
+        if (folder / TRIALS).is_dir() or (folder / STORE).is_dir():
+            raise
+        return False  # somebody else's file of that name
 
 
 def extend_plan(folder: Path, *, seeds: int = 0, losses: Sequence[str] = ()) -> Prepared:

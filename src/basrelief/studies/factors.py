@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from basrelief.augment import parse_augment
-from basrelief.config import StudySettings, TrainSettings, checked
+from basrelief.config import SEARCH, StudySettings, TrainSettings, checked
 from basrelief.errors import UsageError
 from basrelief.losses.expression import parse_loss
 
@@ -35,6 +35,8 @@ def one_factor(options: Mapping[str, Any]) -> dict[str, Any]:
             f"{PLURALS.get(wanted[0], wanted[0])} first, then {PLURALS.get(wanted[1], wanted[1])} with what won."
         )
     vary = wanted[0] if wanted else "loss"
+    if vary not in FACTORS:
+        raise UsageError(f"--vary {vary!r}: expected 'loss', 'network', 'augmentation' or 'lr'.")
     sorted_out["vary"] = vary if wanted else None
     several = []
     for factor, setting in FACTORS.items():
@@ -82,6 +84,8 @@ def name_levels(settings: StudySettings) -> dict[str, dict[str, Any]]:
     for text in settings.levels:
         name, value = split_name(text)
         canonical = _canonical(setting, value)
+        if canonical == SEARCH and setting == "lr":
+            raise UsageError("--vary lr compares rates, each a number, such as --lr 1e-3 --lr 1e-2; leave search out.")
         name = name or (f"{canonical:g}" if isinstance(canonical, float) else str(canonical))
         if name in levels:
             raise UsageError(

@@ -113,7 +113,7 @@ def _round(jobs: int, cards: Sequence[Card], watch: WatchSettings, account: Acco
 
 
 def _named(trial: Trial) -> str:
-    return f"{trial.name}, seed {trial.seed}"
+    return f"{trial.name}, seed {trial.seed}" if trial.judged else trial.name
 
 
 @dataclass

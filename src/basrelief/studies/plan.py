@@ -26,6 +26,7 @@ from basrelief.models import MODELS, create_model, find_model, parse_model, with
 from basrelief.models.network import Network
 from basrelief.option_texts import SEARCH
 from basrelief.schedules import parse_schedule
+from basrelief.statistics.looks import FIRST_LOOK
 from basrelief.studies.factors import FACTORS, name_levels, name_losses
 
 # With both targets: the three combinations that write-up A compared.
@@ -182,6 +183,11 @@ def plan_study(settings: StudySettings, source: Source, *, alone: bool = False, 
     losses, changes = _levels(settings, source, said)
     if settings.race and len(losses) < 2:
         raise UsageError("--race stops losses that can no longer win, so there must be two at least.")
+    if settings.race and settings.seeds is not None and settings.seeds <= FIRST_LOOK:
+        raise UsageError(
+            f"--race looks at the losses after {FIRST_LOOK} seeds for the first time, so of {settings.seeds} it saves "
+            f"none. Give --seeds {FIRST_LOOK + 1} or more, or leave --race out."
+        )
     parsed = {name: parse_loss(expression) for name, expression in losses.items()}
     for loss in parsed.values():
         check_targets(loss, source.targets, source.location)

@@ -35,9 +35,8 @@ from basrelief.studies.factors import name_losses, with_names
 from basrelief.studies.jobs import choose_jobs
 from basrelief.studies.lr_budget import without_search
 from basrelief.studies.plan import StudyPlan, Trial, own_rate, plan_run, plan_study
-from basrelief.studies.stores import PLAN, SMALLER, STORE, changed, open_stages, pack_stages, packed_store
+from basrelief.studies.stores import PLAN, SMALLER, SPLITS_FILE, STORE, changed, open_stages, pack_stages, packed_store
 
-SPLITS_FILE = "splits.csv"
 Asked = TypeVar("Asked", StudySettings, RunSettings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,26 @@ from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, Running, StudyWatcher
 from basrelief.studies.shared import Shared
 from basrelief.studies.trials import describe_outcome, outcome_of
+
+
+@dataclass
+class Part:
+    """Where trials stand in a study that hands them over in parts: how many came before, and may follow.
+
+    ``pace_said`` is whether it has been said how long the rest takes, which is said once.
+    """
+
+    before: int = 0
+    after: int = 0
+    pace_said: bool = False
+
+    def say_pace(self, watcher: StudyWatcher, left: int, seconds: float) -> None:
+        """Say how long the ``left`` trials of this part and all that follow take, ``seconds`` in all."""
+        left += self.after
+        if left and not self.pace_said:
+            self.pace_said = True
+            others = f"{left} trainings take" if left > 1 else "training takes"
+            watcher.say(f"At that pace the other {others} some {seconds / 60:.1f} minutes.")
 
 
 class Account:
@@ -27,6 +48,8 @@ class Account:
         Who is told.
     shared
         The URL at which the study is kept, if it is.
+    part
+        Which part of the study's trials these are; all, if not given.
     """
 
     def __init__(
@@ -36,12 +59,13 @@ class Account:
         trials: Sequence[Trial],
         watcher: StudyWatcher,
         shared: Shared | None = None,
+        part: Part | None = None,
     ) -> None:
         self.folder, self.prepared, self.trials, self.watcher = folder, prepared, trials, watcher
         self.shared = shared
+        self.part = part or Part()
         self._ended = 0
         self._seen: dict[str, tuple[int, Running]] = {}
-        self._said_pace = False
         self._left: dict[str, Trial] = {}
         for trial in trials:
             if outcome_of(folder / trial.folder) is None:
@@ -58,7 +82,7 @@ class Account:
 
     def start(self, trial: Trial) -> None:
         """Take note that a trial is given to another process."""
-        self.watcher.trial(self._ended, len(self.trials), trial, "training")
+        self._tell(trial, "training")
 
     def end(self, trial: Trial) -> bool:
         """Take note that a trial is over, if its directory says so, and tell whether it does."""
@@ -71,10 +95,8 @@ class Account:
             self._epochs_ended += self.running(trial).epoch
             self._say(trial, describe_outcome(outcome))
             seconds = self.seconds_left()
-            if seconds is not None and not self._said_pace:
-                self._said_pace = True
-                others = f"{len(self._left)} trainings take" if len(self._left) > 1 else "training takes"
-                self.watcher.say(f"At that pace the other {others} some {seconds / 60:.1f} minutes.")
+            if seconds is not None:
+                self.part.say_pace(self.watcher, len(self._left), seconds)
         return True
 
     def show(self, trials: Iterable[Trial]) -> None:
@@ -105,6 +127,7 @@ class Account:
         """Return how long the rest takes at the pace so far, which counts epochs; None while there is none."""
         rows = [self.running(trial) for trial in self._left.values()]
         left = sum(max(0, row.epochs - row.epoch) for row in rows)
+        left += self.part.after * int(self.prepared.plan.train.epochs or 0)
         done = self._epochs_ended + sum(row.epoch for row in rows) - self._epochs_before
         if not left or done <= 0:
             return None
@@ -112,4 +135,8 @@ class Account:
 
     def _say(self, trial: Trial, outcome: str) -> None:
         self._ended += 1
-        self.watcher.trial(self._ended, len(self.trials), trial, outcome)
+        self._tell(trial, outcome)
+
+    def _tell(self, trial: Trial, outcome: str) -> None:
+        before, after = self.part.before, self.part.after
+        self.watcher.trial(before + self._ended, before + len(self.trials) + after, trial, outcome)

@@ -21,6 +21,7 @@ from basrelief.studies.extend import extend_plan, is_study
 from basrelief.studies.lr_search import Rates, search_rates
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare, reopen
+from basrelief.studies.progress import Part
 from basrelief.studies.race import block_length, look, running
 from basrelief.studies.trials import mark_failed
 
@@ -86,7 +87,7 @@ def _run(
 ) -> Prepared:
     """Train block after block of seeds, and return the study with the seeds that it came to have."""
     rates = search_rates(folder, prepared, execution, watch, watcher)
-    done, standing = 0, None
+    done, standing, part = 0, None, Part()
     while True:
         plan, seeds = clock.another_block(prepared.plan, done, execution, watcher)
         prepared = dataclasses.replace(prepared, plan=plan)
@@ -95,8 +96,10 @@ def _run(
         seeds = seeds[: block_length(plan, done)]
         names = running(plan, standing, done)
         trials = [trial for trial in _ready(folder, prepared, rates) if trial.seed in seeds and trial.name in names]
-        run_trials(folder, prepared, trials, execution, watch, watcher)
         done += len(seeds)
+        part.after = (len(plan.seeds) - done) * plan.folds * len(names)
+        run_trials(folder, prepared, trials, execution, watch, watcher, part)
+        part.before += len(trials)
         if plan.race:
             standing = look(folder, prepared, watcher)
 

@@ -21,7 +21,7 @@ from basrelief.data.store import FACTS
 from basrelief.engine.probe_cache import cache_file
 from basrelief.errors import BasreliefError, DataError, OutputError, UsageError
 from basrelief.files import PARTIAL, new_folder, only_writer, read_json, write_text
-from basrelief.studies.stores import PLAN, SMALLER, STORE
+from basrelief.studies.stores import PLAN, SMALLER, SPLITS_FILE, STORE
 from basrelief.studies.trials import outcome_of
 
 URL = ".url"  # in a study's local folder
@@ -48,6 +48,20 @@ def local_folder(url: str) -> Path:
     return folder
 
 
+def is_kept_elsewhere(folder: Path) -> bool:
+    """Tell whether a folder is the local one of a study at a URL; it belongs to that URL."""
+    return (folder / URL).exists()
+
+
+def is_unplanned(folder: Path) -> bool:
+    """Tell whether a folder is free for a study: not there, or with what one left that was never planned."""
+    if not folder.exists():
+        return True
+    names = {item.name for item in folder.iterdir()}
+    ours = {STORE, SPLITS_FILE, SMALLER} if (folder / STORE / FACTS).exists() else set()
+    return not is_kept_elsewhere(folder) and all(name in ours or name.startswith(".") for name in names)
+
+
 def open_shared(folder: Path) -> Shared | None:
     """Return the URL that a study's folder is kept at; None where it is an ordinary folder."""
     note = folder / URL
@@ -63,6 +77,7 @@ def begin_shared(url: str) -> Path:
         Where the URL's kind is not known, or needs a package.
     """
     shared = Shared(url)
+    shared.claim()  # a URL that cannot be read or written is an error before there is a folder
     folder = local_folder(url)
     with only_writer(folder):
         write_text(folder / URL, shared.url)
@@ -89,11 +104,16 @@ class Shared:
             raise UsageError(f"--out {url}: {error}. Expected a URL such as s3://bucket/study.") from None
         self.root = root.rstrip("/")
 
-    def push_study(self, folder: Path) -> None:
-        """Push packed data that is not there yet, then the files of the folder, the plan last."""
+    def claim(self) -> None:
+        """Write what tells this study from another one there, if that is not there yet."""
         with self._errors():
             if not self.fs.exists(f"{self.root}/{ID}"):
                 self._put_text(ID, uuid.uuid4().hex)
+
+    def push_study(self, folder: Path) -> None:
+        """Push packed data that is not there yet, then the files of the folder, the plan last."""
+        self.claim()
+        with self._errors():
             document = read_json(folder / PLAN)
             self._push_store(folder / document["store"]["path"], STORE)
             for place in sorted((folder / SMALLER).glob("*")):

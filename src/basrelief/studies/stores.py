@@ -18,6 +18,7 @@ from basrelief.studies.plan import StudyPlan
 PLAN = "plan.json"
 STORE = "data"
 SMALLER = "data-smaller"
+SPLITS_FILE = "splits.csv"
 
 
 def packed_store(
