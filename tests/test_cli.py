@@ -255,7 +255,7 @@ def test_train_evaluate_predict(capsys: pytest.CaptureFixture[str], discs_with_d
     facts = json.loads((tmp_path / "p" / "depth.json").read_text())
     assert float(depth.text["scale"]) == facts["scale"]  # type: ignore[attr-defined]
     assert facts["unit"] == "m"
-    result = app.load_predictor(out)(Image.open(discs_with_depth / "images" / "03.png"))
+    result = br.load_predictor(out)(Image.open(discs_with_depth / "images" / "03.png"))
     assert result.depth is not None
     assert np.abs(np.asarray(depth) * facts["scale"] - result.depth).max() <= facts["scale"]
     assert np.array_equal(mask > 0, result.mask)

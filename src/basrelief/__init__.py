@@ -6,15 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from basrelief.app import evaluate as evaluate
-    from basrelief.app import load_predictor as load_predictor
     from basrelief.app import lr_range as lr_range
-    from basrelief.app import predict as predict
     from basrelief.app import study as study
     from basrelief.app import train as train
     from basrelief.app_data import compose as compose
     from basrelief.app_data import inspect as inspect
     from basrelief.app_data import pack as pack
+    from basrelief.app_use import evaluate as evaluate
+    from basrelief.app_use import load_predictor as load_predictor
+    from basrelief.app_use import predict as predict
     from basrelief.batch import Batch as Batch
     from basrelief.batch import Sample as Sample
     from basrelief.errors import BasreliefError as BasreliefError
@@ -30,13 +30,13 @@ _HOMES = {
     "Sample": "basrelief.batch",
     "compose": "basrelief.app_data",
     "create_model": "basrelief.models",
-    "evaluate": "basrelief.app",
+    "evaluate": "basrelief.app_use",
     "inspect": "basrelief.app_data",
-    "load_predictor": "basrelief.app",
+    "load_predictor": "basrelief.app_use",
     "lr_range": "basrelief.app",
     "pack": "basrelief.app_data",
     "parse_loss": "basrelief.losses.expression",
-    "predict": "basrelief.app",
+    "predict": "basrelief.app_use",
     "study": "basrelief.app",
     "train": "basrelief.app",
 }

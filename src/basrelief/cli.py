@@ -87,7 +87,7 @@ def evaluate(
 
     Other DATA is read as the network's own was; the options say where it differs.
     """
-    from basrelief import app as functions
+    from basrelief import app_use as functions
 
     result = functions.evaluate(run, data, device=device or "auto", **options)
     give(result, as_json, _say_scores)
@@ -108,7 +108,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Write mask and depth of images, at each image's own size."""
-    from basrelief import app as functions
+    from basrelief import app_use as functions
     from basrelief.terminal import counting
 
     with counting("Predicting") as progress:

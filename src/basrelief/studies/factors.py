@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from basrelief.augment import parse_augment
-from basrelief.config import SEARCH, StudySettings, TrainSettings, checked
+from basrelief.config import StudySettings, TrainSettings, checked
+from basrelief.option_texts import SEARCH
 from basrelief.errors import UsageError
 from basrelief.losses.expression import parse_loss
 
