@@ -82,7 +82,7 @@ def name_levels(settings: StudySettings) -> dict[str, dict[str, Any]]:
     for text in settings.levels:
         name, value = split_name(text)
         canonical = _canonical(setting, value)
-        name = name or (f"{canonical:g}" if isinstance(canonical, float) else str(canonical))
+        name = name or spell(canonical)
         if name in levels:
             raise UsageError(
                 f"The {WORDS[settings.vary]} {name!r} is given twice. To compare it with itself, name it: "
@@ -124,9 +124,15 @@ def with_names(settings: StudySettings) -> StudySettings:
     if settings.vary != "loss":
         setting = FACTORS[settings.vary]
         values = {name: change[setting] for name, change in name_levels(settings).items()}
-        shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+        shown = {name: spell(value) for name, value in values.items()}
         levels = tuple(written(name, text) for name, text in shown.items())
     return settings.model_copy(update={"losses": losses, "levels": levels})
+
+
+def spell(value: Any) -> str:
+    """Return a value as it is typed; a number in full, so that it is read back as the very same."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
 def split_name(text: str) -> tuple[str | None, str]:
