@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+import basrelief as br
 from basrelief import app
 from commands import run
 from support import write_folder

@@ -44,7 +44,9 @@ def test_a_pair_is_turned_so_that_the_better_mean_comes_first(full: Study) -> No
 def test_an_undecided_pair_says_what_would_decide_it_and_what_it_hangs_on(full: Study) -> None:
     forest = format_pairs(full(3))
     assert forest is not None
-    assert forest.pairs[2].words == ("undecided; about 4 more seeds (2 to 15), or about 240 more images (90 or more)")
+    assert forest.pairs[2].words == (
+        "undecided; about 4 more seeds (2 to 15), or about 240 more test images (90 or more)"
+    )
     assert [line.care for line in forest.pairs] == ["", "hangs on seed 2", ""]
     low, width = (forest.pairs[0].mark[name] for name in ("thin_low", "thin_width"))
     assert 0 <= low < low + width <= 100

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 import basrelief as br
+from basrelief.app import settings_from
+from basrelief.config import StudySettings
 from basrelief.errors import UsageError
-from basrelief.studies.factors import one_factor
+from basrelief.studies.factors import name_levels, one_factor, spell, with_names
 from commands import run
 
 SMALL: dict[str, Any] = {
@@ -98,3 +100,13 @@ def test_an_unknown_factor_is_named_however_many_losses_there_are() -> None:
     for losses in ((), ("bce(mask)", "dice(mask)")):
         with pytest.raises(UsageError, match="--vary 'foo': expected 'loss', 'network'"):
             one_factor({"vary": ["foo"], "losses": losses})
+
+
+def test_a_rate_is_kept_and_repeated_in_full() -> None:
+    """Six digits, as %g writes, would train and repeat another rate than was asked for."""
+    asked = one_factor({"vary": "lr", "lr": ("1.23456789e-3", "1e-2"), "losses": ("bce(mask)",)})
+    settings = settings_from({"location": "scenes:40", **asked}, StudySettings)
+    named = name_levels(with_names(settings))
+    assert [change["lr"] for change in named.values()] == [1.23456789e-3, 1e-2]
+    assert list(named) == ["0.00123456789", "0.01"]
+    assert (spell(1e-30), spell(0.1 + 0.2), spell(3)) == ("1e-30", "0.30000000000000004", "3")

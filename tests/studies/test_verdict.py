@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from basrelief.statistics import bootstrap_interval, decide, paired_interval
 from basrelief.studies.decisions import bounds, decide_all, shown_interval
 from basrelief.studies.factors import FACTORS
-from basrelief.studies.results import score_matrix
+from basrelief.studies.results import StudyResults, score_matrix
 from basrelief.studies.standing import is_ahead_once
+from basrelief.studies.summary import _against
 from basrelief.studies.verdict import verdict
 from made_up import results
 
@@ -261,3 +263,71 @@ def test_epochs_that_differ_since_the_time_is_equal_are_said() -> None:
     made = results({"bce": 0.8, "dice": 0.7})
     plan = dataclasses.replace(made.plan, changes={"bce": {"epochs": 4}, "dice": {}})
     assert "5 seeds, 4 to 5 epochs, one learning rate" in verdict(dataclasses.replace(made, plan=plan))["summary"]
+
+
+def lost(made: StudyResults, gone: set[tuple[str, int]], **more: Any) -> StudyResults:
+    """Return made-up results of which some trainings failed."""
+    keep = {*made.runs} - gone
+    means = {"bce": 0.9, "dice": 0.7, "ssim": 0.5}
+    return dataclasses.replace(
+        made,
+        runs={cell: run for cell, run in made.runs.items() if cell in keep},
+        ended={cell: "failed" if cell[:2] in gone else how for cell, how in made.ended.items()},
+        failures=dict.fromkeys(gone, "diverged"),
+        scores=results(means, seeds=len(made.plan.seeds), keep=keep).scores,
+        **more,
+    )
+
+
+def test_a_loss_without_a_score_is_named_as_what_leaves_it_open() -> None:
+    made = results({"bce": 0.9, "dice": 0.7, "ssim": 0.5}, seeds=4)
+    document = verdict(lost(made, {("ssim", seed) for seed in range(4)}))
+    assert document["winner"] is None
+    assert "Undecided: ssim has no score, so no loss can be called better than all others." in document["summary"]
+    assert "Of the rest, bce is the better: ahead of dice by 0.2" in document["summary"]
+    assert "within reason" not in document["summary"], "neither seeds nor images are what lacks"
+    failed = next(warning for warning in document["warnings"] if "trainings with ssim failed" in warning)
+    assert "flatters" not in failed, "it has no mean that could"
+
+
+def test_a_pair_that_the_race_decided_is_said_as_it_is() -> None:
+    """The interval of a loss dropped early may hold 0, and without two common seeds there is none."""
+    pair = {"a": "dice", "b": "bce", "decision": "b", "difference": -0.2, "ci": [-0.45, 0.05], "by_race": True}
+    said = _against(pair, "bce", "mask/iou")
+    assert said == "ahead of dice by 0.2 (95 % interval -0.05 to 0.45, decided by the race)"
+    assert "-0.45 to 0.05" in _against(pair | {"decision": "a", "difference": 0.2}, "dice", "mask/iou")
+    pair = {"a": "bce", "b": "dice", "decision": "a", "difference": -0.2, "ci": [-0.3, -0.1], "by_race": False}
+    assert _against(pair, "bce", "depth/rmse") == "ahead of dice by 0.2 (95 % interval 0.1 to 0.3)"
+    for hole in ({"ci": [None, None]}, {"ci": [None, None], "difference": None}):
+        assert _against(pair | hole | {"by_race": True}, "bce", "mask/iou") == "ahead of dice by the race's rule"
+
+
+def test_a_race_without_common_seeds_of_winner_and_dropped_gives_a_whole_document() -> None:
+    """bce failed on the seeds that dice ran on, so dice was dropped for ssim and bce's lead on it is the race's."""
+    made = results({"bce": 0.9, "dice": 0.5, "ssim": 0.7}, seeds=6)
+    gone = {("bce", seed) for seed in range(3)} | {("dice", seed) for seed in range(3, 6)}
+    margins = [{"a": a, "b": b, "margin": 0.005} for a, b in itertools.combinations(made.plan.losses, 2)]
+    race = {"dropped": [{"name": "dice", "seeds": 3}], "margins": margins, "over": True, "seeds": 5}
+    document = verdict(lost(made, gone, race=race))
+    assert "a race over after 5 of 6 seeds" in document["summary"]
+    json.dumps(document, allow_nan=False)
+
+
+def test_where_images_belong_to_groups_more_groups_are_asked_for() -> None:
+    """By the test above, of images alone; here two share a group, so what lacks is counted in groups."""
+    alone = verdict(results({"bce": 0.8, "dice": 0.7}))
+    grouped = verdict(results({"bce": 0.8, "dice": 0.7}, groups=np.arange(80) // 2))
+    assert (alone["unit"], grouped["unit"]) == ("image", "group")
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [("loss", "at this learning rate and 5 epochs"), ("lr", "at these learning rates and 5 epochs")],
+)
+def test_a_study_of_rates_is_not_told_of_one_rate(factor: str, words: str) -> None:
+    made = results({"one": 0.8, "two": 0.7}, curves={"one": [0.1, 0.2, 0.3, 0.4, 0.5]})
+    changes = {name: {FACTORS[factor]: name} for name in made.plan.losses}
+    made = dataclasses.replace(made, plan=dataclasses.replace(made.plan, factor=factor, changes=changes))
+    rising = next(warning for warning in verdict(made)["warnings"] if "still improving" in warning)
+    assert words in rising
+    assert ("another learning rate" in rising) == (factor != "lr")

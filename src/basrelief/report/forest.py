@@ -81,7 +81,8 @@ def format_pairs(contents: StudyContents) -> Forest | None:
     means = [finite(row.scores.get(primary.name, (None,))[0]) for row in contents.losses]
     decimals = decimals_for(means if any(means) else ends)
     index = {row.name: place for place, row in enumerate(contents.losses)}
-    lines = [_format_pair(pair, index, decimals, place) for pair in pairs]
+    unit = str(contents.verdict.get("unit", "image"))
+    lines = [_format_pair(pair, index, decimals, place, unit) for pair in pairs]
     best = order_losses(contents)[0][1].name if contents.losses else ""
     first = [line for line in lines if best in (line.a, line.b)] if len(lines) > AT_ONCE else lines
     better, worse = ("b better", "a better") if primary.higher_is_better else ("a better", "b better")
@@ -157,7 +158,7 @@ def _turn(pair: Mapping[str, Any], contents: StudyContents) -> Mapping[str, Any]
 
 
 def _format_pair(
-    pair: Mapping[str, Any], index: Mapping[str, int], decimals: int, place: Callable[[float], float]
+    pair: Mapping[str, Any], index: Mapping[str, int], decimals: int, place: Callable[[float], float], unit: str
 ) -> PairLine:
     a, b, kind = str(pair["a"]), str(pair["b"]), str(pair.get("decision", "undecided"))
     difference, (low, high), (thin_low, thin_high) = (
@@ -166,11 +167,11 @@ def _format_pair(
         ends_of(pair, "bootstrap_ci"),
     )
     if kind in ("a", "b"):
-        words = f"{pair[kind]} better"
+        words = f"{pair[kind]} better{', by the race' if pair.get('by_race') else ''}"
     elif kind == "equal":
         words = "practically equal"
     else:
-        kind, words = "undecided", f"undecided{_say_more(pair)}"
+        kind, words = "undecided", f"undecided{_say_more(pair, unit)}"
     mark = {} if difference is None else {"point": place(difference)}
     if low is not None and high is not None:
         mark |= {"low": place(low), "width": round(place(high) - place(low), 3)}
@@ -196,10 +197,10 @@ def _format_pair(
     )
 
 
-def _say_more(pair: Mapping[str, Any]) -> str:
-    """Return how many more seeds or images would decide the pair, each with its range; "" where that is not known."""
+def _say_more(pair: Mapping[str, Any], unit: str) -> str:
+    """Return how many more seeds, or images or groups, would decide the pair, each with its range; "" where unknown."""
     said = []
-    for thing in ("seed", "image"):
+    for thing, word in (("seed", "seed"), ("image", f"test {unit}")):
         more = pair.get(f"more_{thing}s")
         if not isinstance(more, int) or more <= 0:
             continue
@@ -207,5 +208,5 @@ def _say_more(pair: Mapping[str, Any]) -> str:
         span = ""
         if low is not None and (low, high) != (more, more):
             span = f" ({low} to {high})" if high is not None else f" ({low} or more)"
-        said.append(f"about {more:,} more {thing}{'' if more == 1 else 's'}{span}")
+        said.append(f"about {more:,} more {word}{'' if more == 1 else 's'}{span}")
     return f"; {', or '.join(said)}" if said else ""

@@ -113,10 +113,14 @@ def _about_budget(results: StudyResults) -> list[str]:
     found = []
     rising = [name for name in plan.losses if is_rising(results, name)]
     if rising:
+        rates = (
+            "at this learning rate" if plan.train.lr != SEARCH and plan.factor != "lr" else "at these learning rates"
+        )
+        other = "" if plan.factor == "lr" else " or another learning rate"
         found.append(
-            f"{listed(rising)} {'was' if len(rising) == 1 else 'were'} still improving when training ended: at this "
-            f"learning rate and {epochs(results)} the study compares speed, not what each "
-            f"{noun(results)} reaches. More epochs or another learning rate may change the order."
+            f"{listed(rising)} {'was' if len(rising) == 1 else 'were'} still improving when training ended: {rates} "
+            f"and {epochs(results)} the study compares speed, not what each {noun(results)} reaches. "
+            f"More epochs{other} may change the order."
         )
     if plan.train.lr != SEARCH and results.plan.factor != "lr":
         rate = f" ({plan.train.lr:g})" if isinstance(plan.train.lr, float) else ""
@@ -133,10 +137,10 @@ def _about_loss(results: StudyResults, row: Mapping[str, Any]) -> list[str]:
     name, primary, found = row["name"], str(results.plan.train.metric), []
     failed, tried = results.failed_trainings(name), results.ended_trainings(name)
     if failed:
+        flatters = "" if row["mean"] is None else ", so its mean flatters it"
         found.append(
-            f"{failed} of {tried} trainings with {name} failed; they are counted but not averaged, so its mean "
-            f"flatters it, and up to {failure_bound(tried, failed):.0%} may fail in the long run. The first said: "
-            f"{results.failed(name)[0]}"
+            f"{failed} of {tried} trainings with {name} failed; they are counted but not averaged{flatters}, and up to "
+            f"{failure_bound(tried, failed):.0%} may fail in the long run. The first said: {results.failed(name)[0]}"
         )
     off = seeds_far_off(results, name)
     if off:

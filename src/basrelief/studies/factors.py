@@ -8,9 +8,9 @@ from typing import Any
 
 from basrelief.augment import parse_augment
 from basrelief.config import StudySettings, TrainSettings, checked
-from basrelief.option_texts import SEARCH
 from basrelief.errors import UsageError
 from basrelief.losses.expression import parse_loss
+from basrelief.option_texts import SEARCH
 
 # Factor -> the setting that its levels are values of. The loss is no setting of a training's own.
 FACTORS = {"loss": "losses", "network": "network", "augmentation": "augment", "lr": "lr"}
@@ -87,7 +87,7 @@ def name_levels(settings: StudySettings) -> dict[str, dict[str, Any]]:
         canonical = _canonical(setting, value)
         if canonical == SEARCH and setting == "lr":
             raise UsageError("--vary lr compares rates, each a number, such as --lr 1e-3 --lr 1e-2; leave search out.")
-        name = name or (f"{canonical:g}" if isinstance(canonical, float) else str(canonical))
+        name = name or spell(canonical)
         if name in levels:
             raise UsageError(
                 f"The {WORDS[settings.vary]} {name!r} is given twice. To compare it with itself, name it: "
@@ -129,9 +129,15 @@ def with_names(settings: StudySettings) -> StudySettings:
     if settings.vary != "loss":
         setting = FACTORS[settings.vary]
         values = {name: change[setting] for name, change in name_levels(settings).items()}
-        shown = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+        shown = {name: spell(value) for name, value in values.items()}
         levels = tuple(written(name, text) for name, text in shown.items())
     return settings.model_copy(update={"losses": losses, "levels": levels})
+
+
+def spell(value: Any) -> str:
+    """Return a value as it is typed; a number in full, so that it is read back as the very same."""
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
 
 
 def split_name(text: str) -> tuple[str | None, str]:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from basrelief.studies.factors import FACTORS
+from basrelief.studies.factors import FACTORS, spell
 
 
 def repeat_command(document: Mapping[str, Any]) -> str:
@@ -23,8 +23,7 @@ def repeat_command(document: Mapping[str, Any]) -> str:
         setting = FACTORS[factor]
         words += ["--vary", factor, "--loss", next(iter(plan["losses"].values()))]
         for name, change in plan["changes"].items():
-            value = change[setting]
-            level = f"{value:g}" if isinstance(value, float) else str(value)
+            level = spell(change[setting])
             words += [f"--{setting}", level if name == level else f"{name} = {level}"]
         chosen[setting] = None
     if document["kind"] == "lr-range":
@@ -62,7 +61,7 @@ def _option(name: str, value: Any) -> list[str]:
         case _, dict():
             return [option, ",".join(f"{key}={part}" for key, part in value.items())]
         case _, list():
-            return [option, ",".join(part if isinstance(part, str) else f"{part:g}" for part in value)]
+            return [option, ",".join(part if isinstance(part, str) else spell(part) for part in value)]
         case _, float():
-            return [option, f"{value:g}"]
+            return [option, spell(value)]
     return [option, str(value)]

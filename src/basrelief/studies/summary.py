@@ -8,7 +8,7 @@ from typing import Any
 from basrelief.metrics import higher_is_better
 from basrelief.option_texts import SEARCH
 from basrelief.studies.results import StudyResults
-from basrelief.studies.words import count, epochs, noun, nouns, some, value
+from basrelief.studies.words import count, epochs, listed, noun, nouns, some, unit_of, value
 
 
 def summary(results: StudyResults, document: Mapping[str, Any]) -> str:
@@ -27,8 +27,8 @@ def summary(results: StudyResults, document: Mapping[str, Any]) -> str:
     if len(plan.losses) == 1:
         return f"{best} reaches a {primary} of {shown[best]} on the test images ({basis}); there is nothing to compare."
     if winner is not None:
-        beaten = [_against(pair, winner) for pair in pairs if winner in (pair["a"], pair["b"])]
-        text = f"{winner} is the better {noun(results)} here: {primary} {shown[winner]}, {'; '.join(beaten)} ({basis})."
+        text = f"{winner} is the better {noun(results)} here: {primary} {shown[winner]}, "
+        text += f"{_beaten(pairs, winner, primary)} ({basis})."
     elif all(pair["decision"] == "equal" for pair in pairs):
         text = f"The {nouns(results)} are practically equal here: {primary} {scores} ({basis})."
     elif len(plan.seeds) == 1:
@@ -36,15 +36,27 @@ def summary(results: StudyResults, document: Mapping[str, Any]) -> str:
             f"Undecided: one seed cannot tell a {noun(results)} from luck. {primary}: {scores} ({basis}). "
             "Three seeds give a first verdict, five a sound one."
         )
+    elif unscored := [name for name in plan.losses if name not in shown]:
+        has = "has" if len(unscored) == 1 else "have"
+        text = f"Undecided: {listed(unscored)} {has} no score, so no {noun(results)} can be called better than all "
+        text += f"others. {primary}: {scores} ({basis})."
+        pairs = [pair for pair in pairs if not {pair["a"], pair["b"]} & {*unscored}]
+        text += (
+            f" Of the rest, {best} is the better: {_beaten(pairs, best, primary)}."
+            if _leads(pairs, best)
+            else _what_would_decide(results, pairs, best)
+        )
     else:
         text = f"Undecided: no {noun(results)} is better than, or equal to, all others. {primary}: {scores} ({basis})."
-        text += _what_would_decide(pairs, best)
+        text += _what_would_decide(results, pairs, best)
     return text + _not_confirmed(document) + _other_metrics(document)
 
 
 def _basis(results: StudyResults) -> str:
     plan = results.plan
     parts = [count(len(plan.seeds), "seed")]
+    if results.race is not None and results.race.get("over") and results.race["seeds"] < len(plan.seeds):
+        parts = [f"a race over after {results.race['seeds']} of {count(len(plan.seeds), 'seed')}"]
     if plan.folds > 1:
         parts.append(f"{plan.folds} folds")
     parts.append(epochs(results))
@@ -60,15 +72,31 @@ def _basis(results: StudyResults) -> str:
     return ", ".join(parts)
 
 
-def _against(pair: Mapping[str, Any], winner: str) -> str:
+def _leads(pairs: Sequence[Mapping[str, Any]], best: str) -> bool:
+    """Tell whether a loss is better than, or equal to, every other of these pairs and better than one at least."""
+    own = [(pair["decision"], "a" if pair["a"] == best else "b") for pair in pairs if best in (pair["a"], pair["b"])]
+    better = [decision == side for decision, side in own]
+    return any(better) and all(ahead or decision == "equal" for ahead, (decision, _) in zip(better, own, strict=True))
+
+
+def _beaten(pairs: Sequence[Mapping[str, Any]], winner: str, metric: str) -> str:
+    return "; ".join(_against(pair, winner, metric) for pair in pairs if winner in (pair["a"], pair["b"]))
+
+
+def _against(pair: Mapping[str, Any], winner: str, metric: str) -> str:
     other = pair["b"] if pair["a"] == winner else pair["a"]
     if pair["decision"] == "equal":
         return f"practically equal to {other}"
-    low, high = sorted(abs(bound) for bound in pair["ci"])
-    return f"ahead of {other} by {abs(pair['difference']):.3g} (95 % interval {low:.3g} to {high:.3g})"
+    # Of a loss that the race dropped early, the interval may hold 0, or there may be none.
+    if pair["difference"] is None or None in pair["ci"]:
+        return f"ahead of {other} by the race's rule"
+    sign = 1 if (pair["a"] == winner) == higher_is_better(metric) else -1
+    low, high = sorted(sign * bound for bound in pair["ci"])
+    ruled = ", decided by the race" if pair["by_race"] else ""
+    return f"ahead of {other} by {sign * pair['difference']:.3g} (95 % interval {low:.3g} to {high:.3g}{ruled})"
 
 
-def _what_would_decide(pairs: Sequence[Mapping[str, Any]], best: str) -> str:
+def _what_would_decide(results: StudyResults, pairs: Sequence[Mapping[str, Any]], best: str) -> str:
     """Say how many more seeds, or else test images, would tell the best mean from what it is not told apart from."""
     waiting = [pair for pair in pairs if best in (pair["a"], pair["b"]) and pair["decision"] == "undecided"]
     if not waiting:
@@ -80,8 +108,10 @@ def _what_would_decide(pairs: Sequence[Mapping[str, Any]], best: str) -> str:
     images = _largest(waiting, "more_images")
     if images is not None:
         number, span = images
-        return f" Seeds alone will hardly decide it; about {count(number, 'more test image')}{span} would."
-    return " Neither more seeds nor more test images alone will decide it, within reason."
+        return (
+            f" Seeds alone will hardly decide it; about {count(number, f'more test {unit_of(results)}')}{span} would."
+        )
+    return f" Neither more seeds nor more test {unit_of(results)}s alone will decide it, within reason."
 
 
 def _largest(pairs: Sequence[Mapping[str, Any]], key: str) -> tuple[int, str] | None:

@@ -31,6 +31,7 @@ from basrelief.studies.scores import scored_images
 from basrelief.studies.standing import what_it_hangs_on
 from basrelief.studies.strata import strata
 from basrelief.studies.summary import summary
+from basrelief.studies.words import unit_of
 
 
 def verdict(results: StudyResults) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def verdict(results: StudyResults) -> dict[str, Any]:
         "margin": margin_of(results, primary, means),
         "better": "higher" if higher_is_better(primary) else "lower",
         "level": 0.95,
+        "unit": unit_of(results),
         "baselines": results.baselines,
         "warnings": warnings(results, document),
         "race": None if results.race is None else dict(results.race),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from basrelief.metrics import is_in_unit
 from basrelief.studies.factors import PLURALS, WORDS
 from basrelief.studies.results import StudyResults
@@ -33,6 +35,11 @@ def value(results: StudyResults, number: float, metric: str) -> str:
     first = next(iter(results.runs.values()), {})
     unit = first.get("depth_unit") if is_in_unit(metric) else ""
     return f"{number:.3g} {unit}".strip() if unit else f"{number:.3f}"
+
+
+def unit_of(results: StudyResults) -> str:
+    """Return what a test image counts as: "image", or "group" where some belong together."""
+    return "image" if results.scores.units(np.ones(len(results.scores.rows()), bool)) is None else "group"
 
 
 def count(number: int, word: str) -> str:
