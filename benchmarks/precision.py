@@ -24,7 +24,8 @@ from basrelief.config import StudySettings
 from basrelief.engine.machine import choose_machine
 from basrelief.engine.train import train_run
 from basrelief.statistics import paired_interval
-from basrelief.studies.prepare import Prepared, canonical, list_data, prepare
+from basrelief.studies.prepare import canonical, list_data, prepare
+from basrelief.studies.stored import Prepared
 
 NOT_GIVEN = ("data", "other", "metric_shown", "out")
 

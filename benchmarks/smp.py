@@ -282,7 +282,7 @@ def _divided(job: Job) -> tuple[Job, tuple[Any, np.ndarray]]:
 
     from basrelief.config import DataSettings
     from basrelief.data import open_source
-    from basrelief.studies.prepare import reopen
+    from basrelief.studies.stored import reopen
 
     prepared = reopen(job.out)
     source = open_source(job.data, DataSettings(location=job.data).options((job.side, job.side), job.seed))

@@ -33,8 +33,8 @@ from basrelief.engine.machine import choose_machine
 from basrelief.files import write_json
 from basrelief.metrics import METRICS, metrics_for
 from basrelief.studies.plan import StudyPlan, Trial
-from basrelief.studies.prepare import Prepared
 from basrelief.studies.results import collect
+from basrelief.studies.stored import Prepared
 from basrelief.studies.verdict import write_results
 
 SIDE, TRAIN, EPOCHS = 16, 1000, 20

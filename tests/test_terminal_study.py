@@ -9,7 +9,7 @@ from rich.console import Console
 
 from basrelief import terminal_study
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Running
+from basrelief.studies.watcher import Running
 
 TRIALS = [Trial(f"a[{n}]", "bce(mask)", n, f"trials/00-a/seed-{n}") for n in range(9)]
 

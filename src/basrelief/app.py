@@ -33,11 +33,13 @@ from basrelief.studies.extend import is_study
 from basrelief.studies.factors import one_factor
 from basrelief.studies.lr_tests import PAGE, run_lr_range
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Running, StudyWatcher, asked_for, canonical, reopen
+from basrelief.studies.prepare import canonical
 from basrelief.studies.results import collect
 from basrelief.studies.run import continue_study, run_study, run_training
 from basrelief.studies.shared import begin_shared, is_kept_elsewhere, is_unplanned, is_url, open_shared
+from basrelief.studies.stored import asked_for, reopen
 from basrelief.studies.verdict import write_results
+from basrelief.studies.watcher import Running, StudyWatcher
 
 DEMO = {
     "losses": ("bce(mask)", "ssim(mask)", "dice(mask)"),

@@ -17,7 +17,7 @@ from basrelief.engine.predict_files import predict_files
 from basrelief.errors import DataError, UsageError
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
 from basrelief.studies.find import find_run
-from basrelief.studies.prepare import reopen
+from basrelief.studies.stored import reopen
 
 
 def load_predictor(run: str | Path, *, device: str = "auto") -> Predictor:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from basrelief.studies.plan import Trial
-    from basrelief.studies.prepare import Running
+    from basrelief.studies.watcher import Running
 
 _OTHER_LINES = 4  # of a terminal's height: the bar of all trials, and some of what was said before
 _err = Console(stderr=True, soft_wrap=True, highlight=False)

@@ -11,8 +11,8 @@ import pytest
 
 import basrelief as br
 from basrelief.studies.behaviour import step_costs
-from basrelief.studies.prepare import reopen
 from basrelief.studies.results import collect
+from basrelief.studies.stored import reopen
 
 SMALL: dict[str, Any] = {
     "network": "masknet", "resolution": 16, "epochs": 4, "seeds": 2, "lr": 1e-2, "precision": "fp32",

@@ -21,8 +21,9 @@ from basrelief.errors import MissingExtraError, OutOfMemoryError, OutputError
 from basrelief.files import only_writer, read_json
 from basrelief.studies import local
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Running, reopen
+from basrelief.studies.stored import reopen
 from basrelief.studies.trials import train_trial
+from basrelief.studies.watcher import Running
 from support import write_folder
 
 

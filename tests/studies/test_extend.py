@@ -12,7 +12,7 @@ import basrelief as br
 from basrelief.app import study_status
 from basrelief.errors import DataError, UsageError
 from basrelief.studies.extend import extend_plan
-from basrelief.studies.prepare import reopen
+from basrelief.studies.stored import reopen
 from commands import run
 
 SMALL: dict[str, Any] = {

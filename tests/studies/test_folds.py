@@ -13,7 +13,7 @@ import pytest
 import basrelief as br
 from basrelief.app import report
 from basrelief.errors import UsageError
-from basrelief.studies.prepare import reopen
+from basrelief.studies.stored import reopen
 from support import write_folder
 
 SMALL: dict[str, Any] = {

@@ -16,7 +16,7 @@ from basrelief.engine.train import train_run
 from basrelief.errors import DataError, TrainingError, UsageError
 from basrelief.studies import lr_budget, lr_search, trials
 from basrelief.studies.lr_budget import SearchBudget
-from basrelief.studies.prepare import reopen
+from basrelief.studies.stored import reopen
 
 SMALL: dict[str, Any] = {
     "network": "masknet", "resolution": 16, "epochs": 1, "batch_size": 4, "precision": "fp32", "threads": 1,

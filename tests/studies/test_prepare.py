@@ -20,8 +20,9 @@ from basrelief.engine.machine import Machine
 from basrelief.engine.run_plan import RunPlan
 from basrelief.errors import BasreliefError, DataError, OutOfMemoryError, OutputError, UsageError
 from basrelief.studies.find import find_run
-from basrelief.studies.prepare import canonical, reopen
+from basrelief.studies.prepare import canonical
 from basrelief.studies.repeat import repeat_command
+from basrelief.studies.stored import reopen
 from support import write_folder
 
 SMALL: dict[str, Any] = {

@@ -16,7 +16,7 @@ import killing
 from basrelief.config import WatchSettings
 from basrelief.errors import DataError, DeviceError, UsageError
 from basrelief.studies import on_ray
-from basrelief.studies.prepare import reopen
+from basrelief.studies.stored import reopen
 from support import write_folder
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")

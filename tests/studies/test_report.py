@@ -13,10 +13,10 @@ import pytest
 import basrelief as br
 from basrelief.app import REPORTS, report
 from basrelief.errors import OutputError, UsageError
-from basrelief.studies.prepare import reopen
 from basrelief.studies.repeat import repeat_command
 from basrelief.studies.report import study_contents
 from basrelief.studies.results import collect
+from basrelief.studies.stored import reopen
 from chromium import CHROMIUM
 
 SMALL: dict[str, Any] = {"network": "masknet", "resolution": (16, 16), "device": "cpu", "precision": "fp32"}

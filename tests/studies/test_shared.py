@@ -85,7 +85,7 @@ def test_a_node_fetches_a_study_once_and_another_one_at_the_same_url_anew(
 
 
 def test_a_store_that_lies_elsewhere_is_pushed_with_the_study(discs: Path, url: str, tmp_path: Path) -> None:
-    from basrelief.studies.prepare import reopen
+    from basrelief.studies.stored import reopen
 
     br.pack(discs, out=tmp_path / "packed", resolution=16)
     br.study(tmp_path / "packed", out=url, jobs=1, **SMALL)

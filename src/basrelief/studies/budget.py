@@ -21,6 +21,7 @@ from basrelief.errors import BasreliefError, UsageError
 from basrelief.losses.expression import parse_loss
 from basrelief.metrics import check_metric
 from basrelief.option_texts import SEARCH
+from basrelief.studies.checks import check_fits
 from basrelief.studies.costs import Cost, equal_time_epochs, report_seconds, search_seconds, seed_seconds
 from basrelief.studies.factors import PLURALS
 from basrelief.studies.lr_budget import search_budget
@@ -34,7 +35,7 @@ from basrelief.studies.minutes import (
     list_choices,
     refusal,
 )
-from basrelief.studies.plan import StudyPlan, check_fits
+from basrelief.studies.plan import StudyPlan
 from basrelief.studies.rehearse import Survey, measure_costs, survey
 from basrelief.studies.stores import STORE
 

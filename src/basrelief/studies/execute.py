@@ -10,10 +10,11 @@ from basrelief.config import ExecutionSettings, WatchSettings
 from basrelief.engine.checkpoint import remove_checkpoints
 from basrelief.studies.cards import cards_of
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Prepared, StudyWatcher
 from basrelief.studies.progress import Account, Part
 from basrelief.studies.shared import Shared, open_shared
+from basrelief.studies.stored import Prepared
 from basrelief.studies.trials import outcome_of, train_trial
+from basrelief.studies.watcher import StudyWatcher
 
 
 def run_trials(

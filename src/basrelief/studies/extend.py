@@ -9,9 +9,10 @@ from typing import Any
 from basrelief.errors import DataError, UsageError
 from basrelief.files import read_json, write_json
 from basrelief.losses.expression import parse_loss
+from basrelief.studies.checks import check_fits, check_targets
 from basrelief.studies.factors import PLURALS, name_losses
-from basrelief.studies.plan import TRIALS, check_fits, check_targets
-from basrelief.studies.prepare import Prepared, reopen
+from basrelief.studies.plan import TRIALS
+from basrelief.studies.stored import Prepared, reopen
 from basrelief.studies.stores import PLAN, STORE
 from basrelief.studies.trials import outcome_of
 

@@ -25,8 +25,8 @@ from basrelief.errors import OutOfMemoryError, TrainingError
 from basrelief.parallel import end_with
 from basrelief.studies.cards import Card
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Prepared, reopen
 from basrelief.studies.progress import Account
+from basrelief.studies.stored import Prepared, reopen
 from basrelief.studies.stores import PLAN
 from basrelief.studies.trials import train_trial
 

@@ -29,8 +29,9 @@ from basrelief.studies.execute import run_trials
 from basrelief.studies.lr_budget import RANGE, SearchBudget, search_budget
 from basrelief.studies.lr_grid import FIRST, Tried, choose_rate, first_rates, next_rates
 from basrelief.studies.plan import StudyPlan, Trial, own_rate
-from basrelief.studies.prepare import Prepared, StudyWatcher
+from basrelief.studies.stored import Prepared
 from basrelief.studies.trials import outcome_of
+from basrelief.studies.watcher import StudyWatcher
 
 LR_SEARCH = "lr_search.json"
 SEARCHES = "search"  # the folder of the short trainings, in the study's

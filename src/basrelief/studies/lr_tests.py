@@ -12,9 +12,11 @@ from basrelief.engine.lr_range import check_range, lr_range
 from basrelief.engine.machine import device_name
 from basrelief.files import only_writer, read_json, write_atomic, write_json, write_text
 from basrelief.report import LrContents, render_lr_range
-from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare
+from basrelief.studies.prepare import list_data, prepare
 from basrelief.studies.repeat import repeat_command
+from basrelief.studies.stored import Prepared
 from basrelief.studies.stores import PLAN
+from basrelief.studies.watcher import StudyWatcher
 
 KEPT = "lr_tests.json"  # those of the losses that are done, until all are
 LR_RANGE, CURVE, PAGE = "lr_range.json", "curve.csv", "lr_range.html"

@@ -36,9 +36,9 @@ from basrelief.errors import (
 )
 from basrelief.parallel import end_with
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Prepared, reopen
 from basrelief.studies.progress import Account
 from basrelief.studies.shared import Shared, fetched
+from basrelief.studies.stored import Prepared, reopen
 from basrelief.studies.stores import PLAN
 from basrelief.studies.trials import train_trial
 

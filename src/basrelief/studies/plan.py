@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from basrelief.batch import TARGETS
 from basrelief.config import DataSettings, RunSettings, StudySettings, TrainSettings
 from basrelief.data.resize import choose_resolution
@@ -18,15 +16,16 @@ from basrelief.data.source import Entry, Source
 from basrelief.data.splits import spread_out
 from basrelief.engine.machine import Machine, choose_machine
 from basrelief.engine.optimize import check_trainable, freeze
-from basrelief.errors import BasreliefError, DataError, UsageError
+from basrelief.errors import DataError, UsageError
 from basrelief.losses.expression import parse_loss
-from basrelief.losses.loss import Loss, check_activation
+from basrelief.losses.loss import check_activation
 from basrelief.metrics import check_metric, default_metric
 from basrelief.models import MODELS, create_model, find_model, parse_model, with_weights
 from basrelief.models.network import Network
 from basrelief.option_texts import SEARCH
 from basrelief.schedules import parse_schedule
 from basrelief.statistics.looks import FIRST_LOOK
+from basrelief.studies.checks import check_fits, check_targets
 from basrelief.studies.factors import FACTORS, name_levels, name_losses
 
 # With both targets: the three combinations that write-up A compared.
@@ -348,47 +347,6 @@ def _complete(
 def own_rate(optimizer: str, model: Network) -> float:
     """Return the learning rate of a network for which none is given or found."""
     return SGD_RATE if optimizer == "sgd" else model.rate
-
-
-def check_targets(loss: Loss, targets: Sequence[str], location: str) -> None:
-    """Raise where the data, or the networks of a study that is there, lack a target of the loss."""
-    for target in loss.targets:
-        if target not in targets:
-            raise UsageError(
-                f"The loss {loss} needs {target}, which {location} does not have. It has: {', '.join(targets)}."
-            )
-
-
-def check_fits(loss: Loss, location: str, classes: Sequence[str], train: TrainSettings) -> None:
-    """Raise where the metric is not trained, an activation contradicts the loss, or the resolution is too small."""
-    assert train.metric is not None
-    assert train.resolution is not None
-    for _, term in loss.terms:
-        spec, chosen = loss.specs[term.loss], train.activation.get(term.target, "sigmoid")
-        if spec.activation == "softmax" and len(classes) < 2:
-            raise UsageError(f"{term} needs several classes, and {location} has one: use bce(mask).")
-        if spec.takes == "logits" and chosen != spec.activation:
-            raise UsageError(
-                f"{term} computes the {spec.activation} itself, so its head must have that activation, not {chosen}: "
-                + (
-                    f"use --activation {term.target}={spec.activation}, with losses that go with it."
-                    if spec.activation != "sigmoid"
-                    else f"leave --activation {term.target}={chosen} out, or that loss."
-                )
-            )
-    if train.metric.split("/")[0] not in loss.targets:
-        raise UsageError(
-            f"The loss {loss} does not train {train.metric.split('/')[0]}, which the metric {train.metric} judges. "
-            "Leave that loss out, or choose another --metric."
-        )
-    for height, width in dict.fromkeys([train.resolution, *(stage.resolution for stage in train.stages)]):
-        shapes = {"mask": (1, max(1, len(classes)), height, width), "depth": (1, 1, height, width)}
-        zeros = {target: torch.zeros(shapes[target]) for target in loss.targets}
-        try:
-            loss(zeros, zeros, activations=train.activation)
-        except BasreliefError as error:
-            where = f" at {height}x{width}" if train.stages else ""
-            raise UsageError(f"The loss {loss} cannot be computed on this data{where}. {error}") from None
 
 
 def _slug(name: str) -> str:

@@ -4,111 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-import polars as pl
 import torch
 
 from basrelief.augment import parse_augment
-from basrelief.config import DataSettings, LrRangeSettings, RunSettings, Stage, StudySettings, TrainSettings
+from basrelief.config import LrRangeSettings, RunSettings, Stage, StudySettings
 from basrelief.data import open_source
-from basrelief.data.source import SPLITS, DataOptions, Source
-from basrelief.data.splits import Split, split_folds, split_store, spread_out
-from basrelief.data.store import FACTS, Store, open_store
+from basrelief.data.source import DataOptions, Source
+from basrelief.data.splits import Split, split_folds, split_store
+from basrelief.data.store import Store
 from basrelief.engine.fit_batch import largest_batch
-from basrelief.engine.machine import Machine, versions
 from basrelief.engine.memory import memory_warning
 from basrelief.engine.probe import probe_machine
 from basrelief.engine.run_plan import RunPlan, build_model
-from basrelief.engine.watcher import Watcher
 from basrelief.engine.weights import start_from, weights_digest
 from basrelief.errors import DataError, OutputError, UsageError
-from basrelief.files import read_json, write_atomic, write_json
+from basrelief.files import write_json
 from basrelief.option_texts import LARGEST_BATCH, SEARCH
-from basrelief.seeding import stream
 from basrelief.studies.budget import Budget
 from basrelief.studies.factors import name_losses, with_names
 from basrelief.studies.jobs import choose_jobs
 from basrelief.studies.lr_budget import without_search
-from basrelief.studies.plan import StudyPlan, Trial, own_rate, plan_run, plan_study
-from basrelief.studies.stores import PLAN, SMALLER, SPLITS_FILE, STORE, changed, open_stages, pack_stages, packed_store
+from basrelief.studies.plan import StudyPlan, own_rate, plan_run, plan_study
+from basrelief.studies.stored import Prepared, asked_for, plan_document, plan_from, previous_plan, write_splits
+from basrelief.studies.stores import PLAN, changed, pack_stages, packed_store
+from basrelief.studies.watcher import StudyWatcher
 
 Asked = TypeVar("Asked", StudySettings, RunSettings)
-
-
-@dataclass(frozen=True)
-class Running:
-    """A trial that another process trains: epochs behind and planned, and what the last epoch said.
-
-    ``score`` is that of the shared metric on validation; it and the speed are None before the first epoch's end.
-    """
-
-    trial: Trial
-    epoch: int
-    epochs: int
-    score: float | None = None
-    images_per_second: float | None = None
-
-
-class StudyWatcher(Watcher, Protocol):
-    """A watcher of training that is also told what was picked, how packing goes, and which trial is on."""
-
-    def packing(self, done: int, total: int) -> None:
-        """``done`` of ``total`` samples are packed."""
-
-    def trial(self, number: int, total: int, trial: Trial, outcome: str) -> None:
-        """Trial ``number`` of ``total`` is "training", "finished, …", "kept" (from before) or "failed".
-
-        Of trials that train at once, ``number`` counts those that are over.
-        """
-
-    def running(self, trials: Sequence[Running], left: float | None) -> None:
-        """These trials are being trained in other processes; all is over in some ``left`` seconds. About each second.
-
-        An empty sequence ends it.
-        """
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A plan with its packed and divided data.
-
-    ``splits`` has one for each fold; ``smaller`` has the stores of stages at other resolutions, in the same order.
-    """
-
-    plan: StudyPlan
-    store: Store
-    splits: tuple[Split, ...]
-    smaller: dict[tuple[int, int], Store]
-
-    @property
-    def split(self) -> Split:
-        """The only split, or that of the first fold."""
-        return self.splits[0]
-
-    def split_of(self, trial: Trial) -> Split:
-        """Return what a trial sees: the split of its fold, without test images where it is not judged."""
-        split = self.splits[trial.fold]
-        if trial.judged and trial.images is None:
-            return split
-        rows = dict(split.rows)
-        if not trial.judged:
-            rows["test"] = rows["test"][:0]
-        if trial.images is not None and trial.images < len(rows["train"]):
-            drawn = stream(trial.seed, "images").choice(rows["train"], trial.images, replace=False)
-            rows["train"] = np.sort(drawn)
-        return dataclasses.replace(split, rows=rows)
-
-    def run_plan(self, trial: Trial) -> RunPlan:
-        """Return the plan of one training of the study."""
-        plan = self.plan
-        train = plan.train.model_copy(update=dict(trial.changes))
-        split = self.split_of(trial).fingerprint()
-        return RunPlan(train, trial.expression, trial.seed, plan.heads, plan.background, plan.machine, split)
 
 
 def canonical(settings: Asked) -> Asked:
@@ -120,32 +44,9 @@ def canonical(settings: Asked) -> Asked:
     return with_names(settings).model_copy(update={"train": train})
 
 
-def asked_for(settings: StudySettings | RunSettings) -> dict[str, Any]:
-    """Return what was asked for as JSON, without what may change from one start to the next."""
-    return settings.model_dump(mode="json", exclude={"watch", "execution"})
-
-
 def list_data(settings: StudySettings | RunSettings) -> Source:
     """List the data; done before any folder is made, so that a mistyped name leaves nothing behind."""
     return open_source(settings.data.location, settings.data.options(settings.train.resolution, settings.train.seed))
-
-
-def reopen(folder: Path) -> Prepared:
-    """Open a study's or run's plan, store and split again, without looking at the data it came from."""
-    document = read_json(folder / PLAN)
-    try:
-        settings_class = StudySettings if document["kind"] == "study" else RunSettings
-        plan = _plan_from(document, settings_class(**document["asked"]).data)
-        splits = _read_splits(folder, document)
-        place, fingerprint = Path(document["store"]["path"]), document["store"]["fingerprint"]
-    except (KeyError, TypeError, ValueError, OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{folder / PLAN} or {SPLITS_FILE} beside it is damaged ({error!r}).") from None
-    if not (folder / place / FACTS).exists():
-        raise DataError(f"The store {folder / place}, which {folder} was trained on, is gone. Put it back there.")
-    store = open_store(folder / place)
-    if store.facts.fingerprint != fingerprint:
-        raise DataError(f"The store {folder / place} is another than when {folder} was begun. Put it back as it was.")
-    return Prepared(plan, store, splits, open_stages(folder, plan.train, store))
 
 
 def prepare(
@@ -162,11 +63,11 @@ def prepare(
     asked = asked_for(settings)
     started = time.monotonic() if started is None else started
     budget = Budget(folder, settings, started) if isinstance(settings, StudySettings) else None
-    document = _previous(folder, asked)
+    document = previous_plan(folder, asked)
     if document is None:
         plan = plan_study(settings, source) if isinstance(settings, StudySettings) else plan_run(settings, source)
     else:
-        plan = _plan_from(document, settings.data, source)
+        plan = plan_from(document, settings.data, source)
     if document is None and budget is not None:
         plan = budget.before_packing(plan, source, settings.data.options(plan.train.resolution, settings.train.seed))
     options = settings.data.options(plan.train.resolution, settings.train.seed)
@@ -197,8 +98,8 @@ def prepare(
             notes = {"clock": budget.notes} if budget.notes else {}
         if not isinstance(settings, LrRangeSettings):
             prepared = _rate_settled(prepared, watcher)
-        _write_splits(folder, prepared)
-        write_json(folder / PLAN, _document(folder, prepared, asked) | notes)
+        write_splits(folder, prepared)
+        write_json(folder / PLAN, plan_document(folder, prepared, asked) | notes)
     elif [split.fingerprint() for split in splits] != [stored["fingerprint"] for stored in document["splits"]]:
         raise OutputError(
             f"The split of {settings.data.location} is another than when {folder} was begun (--split or --group-file "
@@ -273,28 +174,6 @@ def _rate_settled(prepared: Prepared, watcher: StudyWatcher) -> Prepared:
     return dataclasses.replace(prepared, plan=settled)
 
 
-def _previous(folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the plan in ``folder`` if it is the one asked for, None if there is none; anything else is an error."""
-    path = folder / PLAN
-    if path.exists():
-        document = read_json(path)
-        if document.get("asked") != asked:
-            difference = _difference(document.get("asked") or {}, asked)
-            raise OutputError(
-                f"{folder} holds another {document.get('kind')} ({difference}). Choose another --out; the same command "
-                "goes on with an unfinished one."
-            )
-        return document
-    others = [item.name for item in folder.iterdir() if not item.name.startswith(".")]
-    ours = {STORE, SPLITS_FILE, SMALLER} if (folder / STORE / FACTS).exists() else set()
-    if set(others) - ours:
-        raise OutputError(
-            f"{folder} holds other files ({', '.join(sorted(others)[:3])}…). Choose an empty or a new folder with "
-            "--out."
-        )
-    return None
-
-
 def _check_known(prepared: Prepared) -> None:
     """Raise where a target is unknown throughout, so that there is nothing to learn or no score."""
     plan, store = prepared.plan, prepared.store
@@ -333,119 +212,8 @@ def _check_trainable(prepared: Prepared, watcher: StudyWatcher) -> None:
         model(image, image) if plan.background else model(image)  # a network that can't train so says so itself
 
 
-def _document(folder: Path, prepared: Prepared, asked: dict[str, Any]) -> dict[str, Any]:
-    plan, store = prepared.plan, prepared.store
-    inside = store.path.parent == folder
-    return {
-        "kind": _kind(asked),
-        "asked": asked,
-        "splits": [
-            {
-                "rule": split.rule,
-                "notes": list(split.notes),
-                "cautions": list(split.cautions),
-                "fingerprint": split.fingerprint(),
-            }
-            for split in prepared.splits
-        ],
-        "store": {
-            "path": STORE if inside else str(store.path.resolve()),
-            "fingerprint": store.facts.fingerprint,
-        },
-        "weights": weights_digest(plan.train.weights),
-        "plan": {
-            "factor": plan.factor,
-            "losses": plan.losses,
-            "changes": {name: dict(change) for name, change in plan.changes.items()},
-            "seeds": list(plan.seeds),
-            "train": plan.train.model_dump(mode="json"),
-            "heads": list(plan.heads),
-            "background": plan.background,
-            "machine": dataclasses.asdict(plan.machine),
-            "margin": plan.margin,
-            "folds": plan.folds,
-            "race": plan.race,
-            "jobs": plan.jobs,
-            "said": list(plan.said),
-        },
-        "versions": versions(),
-    }
-
-
-def _kind(asked: Mapping[str, Any]) -> str:
-    if "losses" not in asked:
-        return "run"
-    return "lr-range" if "lr_max" in asked else "study"
-
-
-def _plan_from(document: dict[str, Any], data: DataSettings, source: Source | None = None) -> StudyPlan:
-    """Return the plan as it was stored: what was chosen once stays chosen, on any later day."""
-    stored = document["plan"]
-    return StudyPlan(
-        losses=stored["losses"],
-        seeds=tuple(stored["seeds"]),
-        data=data,
-        train=TrainSettings(**stored["train"]),
-        heads=tuple(stored["heads"]),
-        background=stored["background"],
-        machine=Machine(**stored["machine"]),
-        margin=stored["margin"],
-        folds=stored["folds"],
-        entries=spread_out(source.entries, data.limit) if source else (),
-        said=tuple(stored["said"]),
-        factor=stored.get("factor", "loss"),
-        changes=stored.get("changes", {}),
-        race=stored.get("race", False),
-        extended=tuple(row["seeds_before"] for row in document.get("extended", ())),
-        jobs=stored.get("jobs", 1),
-    )
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> str:
-    """Return the first settings in which two documents differ, in words."""
-    found: list[str] = []
-    for name in [*before, *(name for name in now if name not in before)]:
-        a, b = before.get(name), now.get(name)
-        if isinstance(a, dict) and isinstance(b, dict) and a != b:
-            found.append(_difference(a, b, f"{name}."))
-        elif a != b:
-            there, here = ("not given" if value is None else value for value in (a, b))
-            found.append(f"{prefix}{name}: {there} there, {here} asked for")
-    return "; ".join(found[:3])
-
-
 def _divide(store: Store, plan: StudyPlan, options: DataOptions) -> tuple[Split, ...]:
     rule, seed = plan.data.split, plan.train.seed
     if plan.folds > 1:
         return tuple(split_folds(store.index, options, plan.folds, rule, seed))
     return (split_store(store.index, options, rule, seed),)
-
-
-def _write_splits(folder: Path, prepared: Prepared) -> None:
-    """Write ``splits.csv``: id, group, and the split of every sample, of several folds in a column each."""
-    columns = {"id": prepared.store.index["id"], "group": prepared.split.groups}
-    for number, split in enumerate(prepared.splits):
-        columns[_column(number, len(prepared.splits))] = split.names()
-    frame = pl.DataFrame(columns)
-    write_atomic(folder / SPLITS_FILE, lambda temporary: frame.write_csv(temporary))
-
-
-def _read_splits(folder: Path, document: dict[str, Any]) -> tuple[Split, ...]:
-    stored = document["splits"]
-    columns = [_column(number, len(stored)) for number in range(len(stored))]
-    frame = pl.read_csv(folder / SPLITS_FILE, schema_overrides=dict.fromkeys(("id", *columns), pl.String))
-    if frame["group"].null_count():
-        raise ValueError(f"{SPLITS_FILE} is cut short")
-    splits = []
-    for column, facts in zip(columns, stored, strict=True):
-        names = frame[column].fill_null("").to_numpy()
-        rows = {name: np.flatnonzero(names == name) for name in SPLITS}
-        split = Split(rows, frame["group"].to_numpy(), facts["rule"], tuple(facts["notes"]), tuple(facts["cautions"]))
-        if split.fingerprint() != facts["fingerprint"]:
-            raise DataError(f"{folder / SPLITS_FILE} was changed after the study was begun. Put it back as it was.")
-        splits.append(split)
-    return tuple(splits)
-
-
-def _column(number: int, folds: int) -> str:
-    return f"fold_{number + 1}" if folds > 1 else "split"

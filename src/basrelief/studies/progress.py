@@ -10,9 +10,10 @@ from pathlib import Path
 import polars as pl
 
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Prepared, Running, StudyWatcher
 from basrelief.studies.shared import Shared
+from basrelief.studies.stored import Prepared
 from basrelief.studies.trials import describe_outcome, outcome_of
+from basrelief.studies.watcher import Running, StudyWatcher
 
 
 @dataclass

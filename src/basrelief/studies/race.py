@@ -12,8 +12,9 @@ from basrelief.statistics import race
 from basrelief.statistics.looks import FIRST_LOOK
 from basrelief.studies.decisions import race_inputs
 from basrelief.studies.plan import StudyPlan
-from basrelief.studies.prepare import Prepared, StudyWatcher
 from basrelief.studies.results import RACE, collect, read_race
+from basrelief.studies.stored import Prepared
+from basrelief.studies.watcher import StudyWatcher
 
 
 def block_length(plan: StudyPlan, done: int) -> int:

@@ -18,13 +18,13 @@ from basrelief.report.words import factor_word
 from basrelief.studies.decisions import bounds, shown_interval
 from basrelief.studies.lr_search import read_searches
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Prepared
 from basrelief.studies.repeat import repeat_command
 from basrelief.studies.report_cost import cost_facts, gather_costs, search_steps
 from basrelief.studies.report_facts import data_facts, environment_facts, held_fixed
 from basrelief.studies.report_pictures import gather_pictures
 from basrelief.studies.report_spreads import gather_spreads
 from basrelief.studies.results import StudyResults, loss_interval
+from basrelief.studies.stored import Prepared
 from basrelief.studies.stores import PLAN
 from basrelief.studies.verdict import is_rising
 

@@ -12,9 +12,9 @@ from basrelief.data.splits import Split
 from basrelief.engine.machine import Machine, device_name
 from basrelief.studies.factors import PLURALS, WORDS
 from basrelief.studies.lr_search import describe_rates
-from basrelief.studies.prepare import Prepared
 from basrelief.studies.repeat import spell_stage
 from basrelief.studies.results import StudyResults
+from basrelief.studies.stored import Prepared
 
 
 def held_fixed(folder: Path, prepared: Prepared, results: StudyResults) -> list[tuple[str, str]]:

@@ -12,8 +12,8 @@ from basrelief.data.resize import UNKNOWN_MASK
 from basrelief.errors import DataError
 from basrelief.report.contents import Pictures
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Prepared
 from basrelief.studies.results import StudyResults
+from basrelief.studies.stored import Prepared
 
 
 def gather_pictures(folder: Path, prepared: Prepared, results: StudyResults, finished: list[Trial]) -> Pictures | None:

@@ -20,8 +20,8 @@ from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
 from basrelief.statistics import Interval, mean_interval, paired_interval
 from basrelief.studies.folds import mean_scores, over_folds
 from basrelief.studies.plan import StudyPlan, Trial
-from basrelief.studies.prepare import Prepared
 from basrelief.studies.scores import ScoreTable, scored_images
+from basrelief.studies.stored import Prepared
 from basrelief.studies.trials import outcome_of
 from basrelief.studies.truth import Truth, read_truth
 

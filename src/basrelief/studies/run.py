@@ -20,10 +20,12 @@ from basrelief.studies.execute import run_trials
 from basrelief.studies.extend import extend_plan, is_study
 from basrelief.studies.lr_search import Rates, search_rates
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Prepared, StudyWatcher, list_data, prepare, reopen
+from basrelief.studies.prepare import list_data, prepare
 from basrelief.studies.progress import Part
 from basrelief.studies.race import block_length, look, running
+from basrelief.studies.stored import Prepared, reopen
 from basrelief.studies.trials import mark_failed
+from basrelief.studies.watcher import StudyWatcher
 
 
 def run_study(folder: Path, settings: StudySettings, watcher: StudyWatcher) -> Prepared:

@@ -10,8 +10,8 @@ import polars as pl
 
 from basrelief.errors import DataError
 from basrelief.studies.extend import is_study
-from basrelief.studies.prepare import reopen
 from basrelief.studies.results import read_race
+from basrelief.studies.stored import reopen
 from basrelief.studies.trials import describe_outcome, outcome_of
 
 

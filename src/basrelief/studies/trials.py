@@ -12,7 +12,7 @@ from basrelief.engine.watcher import Watcher
 from basrelief.errors import OutOfMemoryError, TrainingError
 from basrelief.files import only_writer, read_json, write_json
 from basrelief.studies.plan import Trial
-from basrelief.studies.prepare import Prepared
+from basrelief.studies.stored import Prepared
 
 PATIENCE = 60.0  # seconds to wait for a process whose study is over; it ends within one, on Ray within some
 
