@@ -38,8 +38,8 @@ def summary(results: StudyResults, document: Mapping[str, Any]) -> str:
         )
     elif unscored := [name for name in plan.losses if name not in shown]:
         has = "has" if len(unscored) == 1 else "have"
-        text = f"Undecided: {listed(unscored)} {has} no score, so no {noun(results)} can be called better than all "
-        text += f"others. {primary}: {scores} ({basis})."
+        text = f"Undecided: no {noun(results)} can be called better than all others, since {listed(unscored)} {has} no "
+        text += f"score. {primary}: {scores} ({basis})."
         pairs = [pair for pair in pairs if not {pair["a"], pair["b"]} & {*unscored}]
         text += (
             f" Of the rest, {best} is the better: {_beaten(pairs, best, primary)}."
