@@ -103,3 +103,9 @@ def test_a_rate_is_kept_and_repeated_in_full() -> None:
     assert [change["lr"] for change in named.values()] == [1.23456789e-3, 1e-2]
     assert list(named) == ["0.00123456789", "0.01"]
     assert (spell(1e-30), spell(0.1 + 0.2), spell(3)) == ("1e-30", "0.30000000000000004", "3")
+
+
+def test_a_search_is_no_rate_to_compare() -> None:
+    """It reached the training, which asks for a number."""
+    with pytest.raises(UsageError, match="search is none"):
+        br.study("scenes:8", vary="lr", lr=("search", "1e-2"), losses=("bce(mask)",), network="masknet")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from basrelief.augment import parse_augment
-from basrelief.config import StudySettings, TrainSettings, checked
+from basrelief.config import SEARCH, StudySettings, TrainSettings, checked
 from basrelief.errors import UsageError
 from basrelief.losses.expression import parse_loss
 
@@ -82,6 +82,8 @@ def name_levels(settings: StudySettings) -> dict[str, dict[str, Any]]:
     for text in settings.levels:
         name, value = split_name(text)
         canonical = _canonical(setting, value)
+        if canonical == SEARCH and settings.vary == "lr":
+            raise UsageError("--vary lr compares numbers, and search is none: give rates such as --lr 1e-3 --lr 1e-2.")
         name = name or spell(canonical)
         if name in levels:
             raise UsageError(
