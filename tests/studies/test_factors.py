@@ -74,7 +74,7 @@ def test_a_network_that_lacks_a_head_is_an_error_whichever_place_it_has(discs_wi
         (("--loss", "bce(mask)", "--loss", "dice(mask)", "--lr", "1", "--lr", "2"), "two causes"),
         (("--vary", "network"), "give several, such as --network"),
         (("--vary", "lr", "--lr", "1", "--lr", "1.0"), "given twice"),
-        (("--vary", "lr", "--lr", "1", "--lr", "search"), "leave search out"),
+        (("--vary", "lr", "--lr", "1", "--lr", "search"), "search is none"),
         (("--vary", "lr", "--lr", "1", "--lr", "nothing"), "--lr nothing: expected a number"),
         (("--vary", "weather", "--lr", "1"), "'network'"),
         (("--vary", "augmentation", "--augment", "none", "--augment", "flop"), "flip"),
@@ -110,3 +110,9 @@ def test_a_rate_is_kept_and_repeated_in_full() -> None:
     assert [change["lr"] for change in named.values()] == [1.23456789e-3, 1e-2]
     assert list(named) == ["0.00123456789", "0.01"]
     assert (spell(1e-30), spell(0.1 + 0.2), spell(3)) == ("1e-30", "0.30000000000000004", "3")
+
+
+def test_a_search_is_no_rate_to_compare() -> None:
+    """It reached the training, which asks for a number."""
+    with pytest.raises(UsageError, match="search is none"):
+        br.study("scenes:8", vary="lr", lr=("search", "1e-2"), losses=("bce(mask)",), network="masknet")

@@ -283,7 +283,7 @@ def test_a_loss_without_a_score_is_named_as_what_leaves_it_open() -> None:
     made = results({"bce": 0.9, "dice": 0.7, "ssim": 0.5}, seeds=4)
     document = verdict(lost(made, {("ssim", seed) for seed in range(4)}))
     assert document["winner"] is None
-    assert "Undecided: ssim has no score, so no loss can be called better than all others." in document["summary"]
+    assert "Undecided: no loss can be called better than all others, since ssim has no score." in document["summary"]
     assert "Of the rest, bce is the better: ahead of dice by 0.2" in document["summary"]
     assert "within reason" not in document["summary"], "neither seeds nor images are what lacks"
     failed = next(warning for warning in document["warnings"] if "trainings with ssim failed" in warning)

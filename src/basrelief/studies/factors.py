@@ -85,8 +85,8 @@ def name_levels(settings: StudySettings) -> dict[str, dict[str, Any]]:
     for text in settings.levels:
         name, value = split_name(text)
         canonical = _canonical(setting, value)
-        if canonical == SEARCH and setting == "lr":
-            raise UsageError("--vary lr compares rates, each a number, such as --lr 1e-3 --lr 1e-2; leave search out.")
+        if canonical == SEARCH and settings.vary == "lr":
+            raise UsageError("--vary lr compares numbers, and search is none: give rates such as --lr 1e-3 --lr 1e-2.")
         name = name or spell(canonical)
         if name in levels:
             raise UsageError(

@@ -38,8 +38,8 @@ def summary(results: StudyResults, document: Mapping[str, Any]) -> str:
         )
     elif unscored := [name for name in plan.losses if name not in shown]:
         has = "has" if len(unscored) == 1 else "have"
-        text = f"Undecided: {listed(unscored)} {has} no score, so no {noun(results)} can be called better than all "
-        text += f"others. {primary}: {scores} ({basis})."
+        text = f"Undecided: no {noun(results)} can be called better than all others, since {listed(unscored)} {has} no "
+        text += f"score. {primary}: {scores} ({basis})."
         pairs = [pair for pair in pairs if not {pair["a"], pair["b"]} & {*unscored}]
         text += (
             f" Of the rest, {best} is the better: {_beaten(pairs, best, primary)}."
@@ -104,6 +104,8 @@ def _what_would_decide(results: StudyResults, pairs: Sequence[Mapping[str, Any]]
     seeds = _largest(waiting, "more_seeds")
     if seeds is not None:
         number, span = seeds
+        if results.race is not None:  # to which none can be added
+            return f" A new study with about {count(number, 'more seed')}{span} would show whether {best} is ahead."
         return f" About {count(number, 'more seed')}{span} would show whether {best} is ahead."
     images = _largest(waiting, "more_images")
     if images is not None:
