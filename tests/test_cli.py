@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import basrelief as br
-from basrelief import app
+from basrelief.data import open_source
 from commands import run
 from support import write_folder
 
@@ -284,7 +284,7 @@ def test_predict_keeps_existing_files_and_lists_broken_inputs(
 
 def test_a_network_with_backgrounds_asks_for_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run(capsys, "train", "scenes:12", "--loss", "bce", *SMALL, "--out", tmp_path / "run")
-    sample = app.open_source("scenes:12").load(app.open_source("scenes:12").entries[0])
+    sample = open_source("scenes:12").load(open_source("scenes:12").entries[0])
     Image.fromarray(sample.image).save(tmp_path / "image.png")
     Image.fromarray(sample.background).save(tmp_path / "empty.png")  # type: ignore[arg-type]
     code, _, said = run(capsys, "predict", tmp_path / "run", tmp_path / "image.png", "--out", tmp_path / "p")

@@ -182,6 +182,7 @@ with only_writer(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_and_stopped_is_finished_by_the_same_command(
     data: Path, alone: Path, tmp_path: Path
 ) -> None:

@@ -85,6 +85,7 @@ def test_killed_at_any_moment(seed: int, data: Path, alone: Path, tmp_path: Path
     killing.interrupted(data, tmp_path / "s", alone, 3, 300 + seed, "--executor", "ray", "--address", "local")
 
 
+@pytest.mark.slow
 def test_a_killed_and_a_stopped_driver_are_followed_by_another(
     cluster: Any, data: Path, alone: Path, tmp_path: Path
 ) -> None:
