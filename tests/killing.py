@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -78,7 +79,8 @@ def end(process: subprocess.Popen[str], how: signal.Signals) -> str:
     family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     family = [member for member in family if member.is_running() and member.name() not in RAYS_OWN]
     if how == signal.SIGINT:
-        os.killpg(process.pid, how)
+        with contextlib.suppress(ProcessLookupError):  # it was done meanwhile
+            os.killpg(process.pid, how)
     else:
         process.send_signal(how)
     said = process.communicate(timeout=SECONDS)[1]

@@ -223,12 +223,18 @@ def _say_predicted(result: dict[str, Any]) -> None:
         say_aside(why)
 
 
+STOPPED = "Stopped. The same command goes on from whatever was finished."
+
+
 class _Stopped(BaseException):
     """Ctrl-C or a request to end. Not a KeyboardInterrupt, which typer would answer itself, without our message."""
+
+    asked = False
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and exit code 1 or 2, never in a traceback."""
+    _Stopped.asked = False
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     for stream in (sys.stdout, sys.stderr):  # file names may hold bytes that are no text; JSON stays JSON
@@ -244,7 +250,7 @@ def main() -> None:
             typer.echo(json.dumps({"error": "wrong usage; standard error says what is wrong"}))
         raise
     except _Stopped:
-        _end("Stopped. The same command goes on from whatever was finished.", 1)
+        _end(STOPPED, 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -252,9 +258,17 @@ def main() -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENAMETOOLONG):
             raise
         _end(f"{error.strerror}: {error.filename or 'a file that was being written'}.", 1)
+    except Exception:
+        if not _Stopped.asked:
+            raise
+        _end(STOPPED, 1)  # a library that was at work wrapped it in an error of its own
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # all is done: to be stopped while Python ends needs no words
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _stop(_signal: int, _frame: object) -> None:
+    _Stopped.asked = True
     raise _Stopped
 
 
