@@ -161,13 +161,6 @@ def best_of(means: Mapping[str, float | None], metric: str) -> str | None:
     return choose(known, key=lambda name: known[name])
 
 
-def best_mean(results: StudyResults, metric: str, names: Sequence[str] | None = None) -> str | None:
-    """Return the loss with the best mean on test among ``names`` (all, where None), or None."""
-    chosen = list(results.plan.losses) if names is None else names
-    intervals = {name: loss_interval(results, name, metric) for name in chosen}
-    return best_of({name: None if i is None else i.difference for name, i in intervals.items()}, metric)
-
-
 def order_of(decided: Decided, metric: str) -> list[str]:
     """Return the losses that have a mean, the best first."""
     known = {name: interval.difference for name, interval in decided.means.items() if interval is not None}
