@@ -20,6 +20,7 @@ MODULES = {
     "teacher": ["transformers"],
     "export": ["onnx", "onnxruntime", "onnxscript"],
     "serve": ["gradio"],
+    "video": ["cv2"],
     "ray": ["ray"],
 }
 

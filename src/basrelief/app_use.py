@@ -1,4 +1,4 @@
-"""What commands do with a trained network, as functions: load it, predict pictures, score it."""
+"""What commands do with a trained network, as functions: load it, predict pictures."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from basrelief.config import DataSettings, checked
-from basrelief.data import INSTANCE_FORMATS, find_format, open_source
-from basrelief.data.store import READING, detect_store
-from basrelief.engine.own_size import score_source
-from basrelief.engine.predict import Predictor, load_run
-from basrelief.engine.predict_files import predict_files
-from basrelief.errors import DataError, UsageError
-from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
-from basrelief.studies.find import find_run
-from basrelief.studies.stored import reopen
+from basrelief.inference.load import load
+from basrelief.inference.predict_files import predict_files
+from basrelief.inference.predictor import Predictor, Threshold, Tile
 
 
-def load_predictor(run: str | Path, *, device: str = "auto") -> Predictor:
-    """Load a run's network, or that of a study: the winning loss (or the best mean), its best seed on validation."""
-    return load_run(find_run(Path(run)).folder, device)
+def load_predictor(
+    run: str | Path,
+    *,
+    device: str = "auto",
+    threshold: Threshold = 0.5,
+    tile: Tile = "auto",
+    mirror: bool = False,
+    ensemble: bool = False,
+) -> Predictor:
+    """Load a network to use it in Python; see ``basrelief.inference.load.load``."""
+    return load(run, device=device, threshold=threshold, tile=tile, mirror=mirror, ensemble=ensemble).predictor
 
 
 def predict(
@@ -32,67 +31,16 @@ def predict(
     *,
     background: str | Path | None = None,
     device: str = "auto",
+    threshold: Threshold = 0.5,
+    tile: Tile = "auto",
+    mirror: bool = False,
+    ensemble: bool = False,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Predict pictures into a folder with a run's network, or that of a study; see ``predict_files``."""
-    found = find_run(Path(run))
-    predictor = load_run(found.folder, device)
-    done = predict_files(predictor, inputs, Path(out), background=background, overwrite=overwrite, progress=progress)
-    return {"run": str(found.folder), "note": found.note, **done}
-
-
-def evaluate(
-    run: str | Path, data: str | Path | None = None, *, device: str = "auto", **options: Any
-) -> dict[str, Any]:
-    """Score a run on data, at each image's own size.
-
-    On the data that it was trained on (the default), only the test images count. Other data is read as the run's own
-    was, unless ``options`` say otherwise, and images seen in training are left out of it.
-
-    Returns
-    -------
-    dict
-        ``run``, ``note`` (which run of a study), ``on`` (what was scored, in words), ``metrics`` (name -> mean or
-        None), ``counts`` (of images with an empty mask and of those without a known pixel), ``images`` (how many),
-        ``seen`` (left out for having been seen in training), ``depth_unit``, ``failed`` (sample -> why),
-        ``definitions`` (the version of the metrics' definitions).
-    """
-    found = find_run(Path(run))
-    predictor = load_run(found.folder, device)
-    prepared = reopen(found.home)
-    home, index = prepared.plan.data, prepared.store.index
-    rows = next((split.rows for split in prepared.splits if split.fingerprint() == predictor.run.get("split")), None)
-    if rows is None:
-        raise DataError(
-            f"{found.folder / 'run.json'} is of another split than {found.home} holds. Put it back as it was."
-        )
-    given = {name: value for name, value in options.items() if value is not None}
-    align = alignments_of(predictor.run["settings"]["metric"])
-    settings = home
-    if data is not None:
-        fresh = {"location": str(data), "limit": None, "group_file": None, "group_blocks": None, "split": "group"}
-        settings = checked(DataSettings, home.model_dump() | fresh | given)
-        if find_format(settings.location, settings.options(None, 0)) not in INSTANCE_FORMATS:
-            unset = {"categories": None, "single_instance": False, "min_box": None}
-            settings = checked(DataSettings, settings.model_dump() | unset | given)
-        if detect_store(
-            settings.location
-        ):  # its values are understood; how the run's own files were read is nothing to it
-            settings = checked(
-                DataSettings, settings.model_dump() | dict.fromkeys(READING) | {"depth_invalid": ()} | given
-            )
-    if settings.location == home.location or Path(settings.location).resolve() == Path(home.location).resolve():
-        if given:
-            raise UsageError(
-                f"{home.location} is the run's own data and is read as it was then; leave the options out."
-            )
-        source = open_source(home.location, home.options(predictor.resolution, prepared.plan.train.seed))
-        test = dict(index[rows["test"]].select("id", "image_hash").iter_rows())
-        which, scores = "test images", score_source(predictor, source, wanted=test, align=align)
-    else:
-        source = open_source(settings.location, settings.options(predictor.resolution, prepared.plan.train.seed))
-        seen = frozenset(index["image_hash"].to_numpy()[np.concatenate([rows["train"], rows["val"]])].tolist())
-        which, scores = "images not seen in training", score_source(predictor, source, seen=seen, align=align)
-    on = f"{settings.location}, {which}, at their own size"
-    return {"run": str(found.folder), "note": found.note, "on": on, **scores, "definitions": DEFINITIONS_VERSION}
+    """Predict pictures into a folder with a network of a run, a study or a file; see ``predict_files``."""
+    loaded = load(run, device=device, threshold=threshold, tile=tile, mirror=mirror, ensemble=ensemble)
+    done = predict_files(
+        loaded.predictor, inputs, Path(out), background=background, overwrite=overwrite, progress=progress
+    )
+    return {"run": str(loaded.source), "note": loaded.note, **done}

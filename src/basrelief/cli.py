@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from basrelief import __version__, cli_data, cli_models, cli_study, cli_train
+from basrelief import __version__, cli_data, cli_models, cli_share, cli_study, cli_train, cli_use
 from basrelief.cli_options import (
     DATA_OPTIONS,
     SPLIT_OPTIONS,
@@ -29,7 +29,6 @@ from basrelief.cli_options import (
     Json,
     Out,
     give,
-    say_aside,
     to_json,
     with_options,
 )
@@ -70,60 +69,6 @@ def train(
         run = functions.train(data, out=out, watcher=watcher, loss=loss, device=device, processes=processes, **options)
     if not others:
         give(run, as_json, _say_run)
-
-
-@app.command()
-@with_options(DATA_OPTIONS)
-def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study.")],
-    data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="Other data; the run's own test images if not given.")
-    ] = None,
-    device: Device = None,
-    as_json: Json = False,
-    options: Any = None,
-) -> None:
-    """Score a trained network, at each image's own size.
-
-    Other DATA is read as the network's own was; the options say where it differs.
-    """
-    from basrelief import app_use as functions
-
-    result = functions.evaluate(run, data, device=device or "auto", **options)
-    give(result, as_json, _say_scores)
-    if result["failed"]:
-        raise typer.Exit(1)
-
-
-@app.command()
-def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study.")],
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images and folders of images.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where masks and depth go.")],
-    background: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The empty scene, or a folder of them named as the inputs.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
-    device: Device = None,
-    as_json: Json = False,
-) -> None:
-    """Write mask and depth of images, at each image's own size."""
-    from basrelief import app_use as functions
-    from basrelief.terminal import counting
-
-    with counting("Predicting") as progress:
-        result = functions.predict(
-            run,
-            inputs,
-            out,
-            background=background,
-            device=device or "auto",
-            overwrite=overwrite,
-            progress=progress,
-        )
-    give(result, as_json, _say_predicted)
-    if result["failed"]:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -176,6 +121,8 @@ app.add_typer(cli_study.app)
 app.add_typer(cli_data.app)
 app.add_typer(cli_models.app)
 app.add_typer(cli_train.app)
+app.add_typer(cli_share.app)
+app.add_typer(cli_use.app)
 
 
 def _version(wanted: bool) -> None:
@@ -199,28 +146,6 @@ def _say_run(run: dict[str, Any]) -> None:
     title = f"Test scores of {run['loss']}, epoch {run['best_epoch']} of {len(run['curve'])}"
     show_scores(run["metrics"], title, run["depth_unit"] or "", run["counts"])
     typer.echo(f"{run['images_per_second']:.0f} images/s, {run['seconds']:.0f} s of training. Run: {run['run']}")
-
-
-def _say_scores(result: dict[str, Any]) -> None:
-    from basrelief.terminal import show_scores
-
-    if result["note"]:
-        say_aside(result["note"])
-    title = f"{result['images']} images: {result['on']}"
-    show_scores(result["metrics"], title, result["depth_unit"], result["counts"])
-    if result["seen"]:
-        say_aside(f"{result['seen']} images were seen in training and are left out.")
-    for file, why in result["failed"].items():
-        say_aside(f"{file}: {why}")
-
-
-def _say_predicted(result: dict[str, Any]) -> None:
-    kept = f", {result['kept']} kept from before (--overwrite replaces them)" if result["kept"] else ""
-    if result["note"]:
-        say_aside(result["note"])
-    typer.echo(f"{result['written']} predicted into {result['out']}{kept}.")
-    for why in result["failed"].values():
-        say_aside(why)
 
 
 STOPPED = "Stopped. The same command goes on from whatever was finished."

@@ -12,10 +12,10 @@ import torch
 from basrelief.data.source import DataOptions
 from basrelief.data.splits import Split, split_store
 from basrelief.data.store import Store
-from basrelief.engine.predict import load_run
 from basrelief.engine.records import MAX_SKIPPED, RunningTerms
 from basrelief.engine.train import train_run
 from basrelief.errors import TrainingError
+from basrelief.inference.load import load, load_run
 from basrelief.losses.expression import parse_loss
 from basrelief.losses.loss import LossValue
 from training import plan, weights
@@ -56,16 +56,16 @@ def test_a_head_that_regresses_label_values_counts_pixels_above_half_the_value(
 ) -> None:
     run = train_run(tmp_path, plan("l1(mask)", lr=1e-3, epochs=2, **LABELS), scenes_store, split)
     assert run["metrics"]["mask/iou"] is not None
-    predictor = load_run(tmp_path, "cpu")
+    model = load_run(tmp_path)[1]
     picture = np.full((32, 32, 3), 90, np.uint8)
     inputs = torch.full((1, 3, 32, 32), 90 / 255)
     with torch.no_grad():
-        given = predictor.model(inputs, inputs)["mask"]
-        predictor.model.mask_values = None
-        raw = predictor.model(inputs, inputs)["mask"]
+        given = model(inputs, inputs)["mask"]
+        model.mask_values = None
+        raw = model(inputs, inputs)["mask"]
     assert torch.allclose(raw / 255, given)
-    predictor.model.regress_labels((255.0,))  # type: ignore[operator]
-    assert np.array_equal(predictor(picture, picture).mask, (raw[0, 0] > 127.5).numpy())
+    model.regress_labels((255.0,))  # type: ignore[operator]
+    assert np.array_equal(load(tmp_path).predictor(picture, picture).mask, (raw[0, 0] > 127.5).numpy())
 
 
 def test_the_loss_of_a_head_that_regresses_labels_is_on_their_scale(

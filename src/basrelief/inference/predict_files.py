@@ -10,9 +10,10 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from basrelief.data.decode import IMAGE_SUFFIXES, read_image
-from basrelief.engine.predict import Prediction, Predictor
 from basrelief.errors import DataError, UsageError
 from basrelief.files import output_errors, write_atomic, write_json
+from basrelief.inference.prediction import Prediction
+from basrelief.inference.predictor import Predictor
 
 
 def predict_files(

@@ -11,8 +11,9 @@ import basrelief as br
 from basrelief.data import open_source
 from basrelief.data.decode import read_image
 from basrelief.engine.evaluate import activate
-from basrelief.engine.predict import Predictor
 from basrelief.errors import UsageError
+from basrelief.inference.load import load_run
+from basrelief.inference.predictor import Predictor
 from support import write_folder
 
 
@@ -44,11 +45,13 @@ def test_results_have_the_images_own_size_and_unit(run: tuple[Path, Path], predi
     assert 0 <= result.depth.min() <= result.depth.max() <= 2.3
 
 
-def test_an_image_at_the_training_resolution_gives_the_networks_own_output(predictor: Predictor) -> None:
+def test_an_image_at_the_training_resolution_gives_the_networks_own_output(
+    run: tuple[Path, Path], predictor: Predictor
+) -> None:
     image = np.random.default_rng(0).integers(0, 256, (16, 32, 3), dtype=np.uint8)
     tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
-        bare = activate(predictor.model(tensor), {})
+        bare = activate(load_run(run[1])[1](tensor), {})
     result = predictor(image)
     assert result.probability is not None
     assert np.allclose(result.probability, bare["mask"][0, 0].numpy(), atol=1e-6)

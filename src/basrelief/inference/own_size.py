@@ -13,8 +13,9 @@ from basrelief.batch import Sample
 from basrelief.data.resize import resize_sample
 from basrelief.data.source import Entry, Source
 from basrelief.data.store import hash_image, load_to_pack
-from basrelief.engine.predict import Prediction, Predictor
 from basrelief.errors import DataError
+from basrelief.inference.prediction import Prediction
+from basrelief.inference.predictor import Predictor
 from basrelief.metrics import count_images, score_batch, summarise
 
 

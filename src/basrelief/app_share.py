@@ -1,0 +1,1 @@
+"""What commands do to hand a trained network on, as functions: export it, serve it."""

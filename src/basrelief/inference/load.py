@@ -1,0 +1,97 @@
+"""Loading a trained network to use it, from whatever holds one: a run, a study, an exported file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from basrelief.engine.checkpoint import BEST, load_checkpoint, restore_model
+from basrelief.engine.machine import choose_machine
+from basrelief.errors import DataError
+from basrelief.files import read_json
+from basrelief.inference.network import build_model, torch_network
+from basrelief.inference.predictor import Predictor, Threshold, Tile
+from basrelief.studies.find import find_run
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A predictor and where it came from.
+
+    Attributes
+    ----------
+    predictor
+        The network, ready.
+    source
+        The run directory or the file.
+    home
+        The directory with the run's plan and data; None for an exported file, which has neither.
+    note
+        How the run was chosen, in a sentence; "" if it was named.
+    """
+
+    predictor: Predictor
+    source: Path
+    home: Path | None
+    note: str
+
+
+def load(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    threshold: Threshold = 0.5,
+    tile: Tile = "auto",
+    mirror: bool = False,
+    ensemble: bool = False,
+) -> Loaded:
+    """Load a network from the directory of a run or a study, or from an exported file.
+
+    Parameters
+    ----------
+    path
+        Of a study it is the winning loss (or the best mean), its best seed on validation.
+    device
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    threshold
+        Above which probability a pixel is mask; "best": what was best on the run's validation images.
+    tile
+        Side in pixels of overlapping tiles that a large image is predicted in; "none": resize it as a whole; "auto":
+        as the run was trained.
+    mirror
+        Average with the prediction of the mirrored image.
+    ensemble
+        Of a study, average the networks of all seeds of the chosen loss.
+
+    Raises
+    ------
+    DataError
+        When there is no finished run, or its weights are damaged.
+    """
+    found = find_run(Path(path))
+    run, model = load_run(found.folder)
+    network = torch_network(model, run["activations"], torch.device(choose_machine(device, "fp32").device))
+    predictor = Predictor(run, network, threshold=threshold, tile=tile, mirror=mirror)
+    return Loaded(predictor, found.folder, found.home, found.note)
+
+
+def load_run(folder: Path) -> tuple[dict[str, Any], nn.Module]:
+    """Return ``run.json`` and the network of a finished run directory, its best checkpoint.
+
+    Raises
+    ------
+    DataError
+        When the folder holds no finished run, or its checkpoint is damaged.
+    """
+    if not (folder / "run.json").exists():
+        raise DataError(f"{folder} holds no run (there is no run.json). Expected what basrelief train or study left.")
+    run = read_json(folder / "run.json")
+    if run.get("status") != "finished":
+        raise DataError(f"The training in {folder} is not finished. Start the same command again to go on with it.")
+    model = build_model(run)
+    restore_model(model, load_checkpoint(folder / BEST).model, folder / BEST)
+    return run, model.eval()

@@ -1,0 +1,46 @@
+"""A trained network as one function, whatever computes it: torch, an exported file, several networks together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from basrelief.batch import Batch
+from basrelief.engine.evaluate import activate, forward
+from basrelief.models import create_model, without_weights
+
+# (images, backgrounds or None), each uint8 (N, H, W, 3) on the CPU at the run's resolution -> for each head its
+# activated prediction, float32 on the CPU: "mask" (N, K, H, W) in [0, 1], "depth" (N, 1, H, W) over the depth maximum.
+Network = Callable[[Tensor, Tensor | None], dict[str, Tensor]]
+
+
+def build_model(run: Mapping[str, Any]) -> nn.Module:
+    """Return the network that a run (or what is carried of it) describes, with fresh weights."""
+    model = create_model(
+        without_weights(run["network"]),
+        mask_classes=len(run["classes"]) if "mask" in run["heads"] else 0,
+        depth="depth" in run["heads"],
+        background=run["background"],
+    )
+    if run["settings"].get("mask_values"):
+        model.regress_labels(run["settings"]["mask_values"])
+    return model
+
+
+def torch_network(model: nn.Module, activations: Mapping[str, str], device: torch.device) -> Network:
+    """Return a torch network as the function; it computes on ``device`` and may be called by several threads."""
+    model = model.to(device).eval()
+
+    @torch.inference_mode()
+    def network(images: Tensor, backgrounds: Tensor | None) -> dict[str, Tensor]:
+        batch = Batch(image=_to_float(images, device), background=_to_float(backgrounds, device))
+        return {head: pred.cpu() for head, pred in activate(forward(model, batch), activations).items()}
+
+    return network
+
+
+def _to_float(images: Tensor | None, device: torch.device) -> Any:
+    return None if images is None else images.to(device).permute(0, 3, 1, 2).float().div_(255)
