@@ -79,21 +79,19 @@ def load(
     """
     opened = open_shared(path, device)
     usual = INFERENCE if opened is None else opened.inference
-    threshold = usual["threshold"] if threshold is None else threshold
-    tile = usual["tile"] if tile is None else tile
-    mirror = usual["mirror"] if mirror is None else mirror
-    chosen = {"threshold": threshold, "tile": tile, "mirror": mirror}
+    given: dict[str, Any] = {"threshold": threshold, "tile": tile, "mirror": mirror}
+    use = {name: usual[name] if value is None else value for name, value in given.items()}
     if opened is not None:
         if ensemble:
             raise UsageError(f"--ensemble needs the directory of a study; {path} holds one network.")
-        predictor = Predictor(opened.run, opened.network, threshold=threshold, tile=tile, mirror=mirror)
-        predictor.trained = opened.trained and replace(opened.trained, inference=chosen)
+        predictor = Predictor(opened.run, opened.network, **use)
+        predictor.trained = opened.trained and replace(opened.trained, inference=use)
         return Loaded(predictor, opened.source, None, opened.note)
     found = find_run(Path(path))
     run, model = load_run(found.folder)
     network = torch_network(model, run["activations"], torch.device(choose_machine(device, "fp32").device))
-    predictor = Predictor(run, network, threshold=threshold, tile=tile, mirror=mirror)
-    predictor.trained = Trained(model, chosen, found.folder, found.home)
+    predictor = Predictor(run, network, **use)
+    predictor.trained = Trained(model, use, found.folder, found.home)
     return Loaded(predictor, found.folder, found.home, found.note)
 
 
