@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 import basrelief as br
+from basrelief.engine.weights import start_from
 from basrelief.errors import DataError
 from basrelief.inference.load import load
 from commands import run as run_command
@@ -150,3 +151,22 @@ def test_what_the_refusal_says(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"x")
     with pytest.raises(DataError, match="holds no network that Basrelief knows"):
         load(tmp_path / "photo.jpg")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_with_changed_bytes_are_read_or_refused_in_one_sentence(zipped: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tensors = {"state_dict": {"a.weight": torch.ones(3, 4), "b": torch.zeros(2, dtype=torch.int64)}, "epoch": 3}
+    torch.save(tensors, tmp_path / "net.pt", _use_new_zipfile_serialization=zipped)
+    whole = np.frombuffer((tmp_path / "net.pt").read_bytes(), np.uint8)
+    model = br.create_model("masknet")
+    refused = 0
+    for _ in range(150):
+        changed = whole.copy()
+        changed[rng.integers(0, len(whole), 3)] = rng.integers(0, 256, 3)
+        (tmp_path / "net.pt").write_bytes(changed.tobytes())
+        try:
+            start_from(model, str(tmp_path / "net.pt"))
+        except DataError:
+            refused += 1
+    assert refused == 150  # damaged, or of another network
