@@ -12,7 +12,7 @@ import basrelief
 
 PUBLIC = {
     "Batch", "BasreliefError", "Sample", "__version__", "compose", "create_model",
-    "evaluate", "inspect", "load_predictor", "lr_range",
+    "evaluate", "export", "inspect", "load_predictor", "lr_range",
     "pack", "parse_loss", "predict", "study", "train",
 }  # fmt: skip
 HEAVY = {"torch", "numpy", "polars", "scipy", "accelerate", "plotly", "PIL", "pydantic", "tensorboard"}
