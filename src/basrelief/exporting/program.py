@@ -50,7 +50,7 @@ def trace(whole: WholeNetwork, *, background: bool) -> ExportedProgram:
 
 
 def save_program(program: ExportedProgram, run: Mapping[str, Any], path: Path) -> None:
-    """Write a ``.pt2`` file that ``torch.export.load`` reads without Basrelief, with the run's facts beside the graph."""
+    """Write a ``.pt2`` file that ``torch.export.load`` reads without Basrelief; the run's facts lie inside as JSON."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         facts = json.dumps(carried(run), ensure_ascii=False, allow_nan=False)

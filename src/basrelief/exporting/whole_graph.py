@@ -40,7 +40,7 @@ class WholeNetwork(nn.Module):
         self.depth_max = float(run["depth_max"] or 1.0)
 
     def forward(self, image: Tensor, background: Tensor | None = None) -> dict[str, Tensor]:
-        """Return "mask" (N, K, H, W) in [0, 1] and "depth" (N, 1, H, W) in the run's unit, float32, as the run has them.
+        """Return "mask" (N, K, H, W) in [0, 1] and "depth" (N, 1, H, W) in the run's unit, float32, where it has them.
 
         Parameters
         ----------
@@ -98,7 +98,8 @@ class _Axis:
     def add_blocks(self, pixels: Tensor, dim: int) -> Tensor:
         """Return the sums of the blocks along an axis of int32 values."""
         running = F.pad(pixels.cumsum(dim, dtype=torch.int32), (0, 0) * (3 - dim) + (1, 0))
-        return running.index_select(dim, self.ends) - running.index_select(dim, self.starts)
+        sums: Tensor = running.index_select(dim, self.ends) - running.index_select(dim, self.starts)
+        return sums
 
     def filter(self) -> Tensor:
         """Return Pillow's triangle filter, float64 (wanted, blocks).

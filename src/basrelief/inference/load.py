@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from torch import nn
 
 from basrelief.engine.checkpoint import BEST, load_checkpoint, restore_model
 from basrelief.engine.machine import choose_machine
-from basrelief.errors import DataError
+from basrelief.errors import DataError, UsageError
 from basrelief.files import read_json
 from basrelief.inference.network import build_model, torch_network
+from basrelief.inference.opened import open_shared
 from basrelief.inference.predictor import Predictor, Threshold, Tile
+from basrelief.inference.pretrained import INFERENCE, Trained
 from basrelief.studies.find import find_run
 
 
@@ -44,17 +46,19 @@ def load(
     path: str | Path,
     *,
     device: str = "auto",
-    threshold: Threshold = 0.5,
-    tile: Tile = "auto",
-    mirror: bool = False,
+    threshold: Threshold | None = None,
+    tile: Tile | None = None,
+    mirror: bool | None = None,
     ensemble: bool = False,
 ) -> Loaded:
-    """Load a network from the directory of a run or a study, or from an exported file.
+    """Load a network from whatever holds one.
 
     Parameters
     ----------
     path
-        Of a study it is the winning loss (or the best mean), its best seed on validation.
+        The directory of a run or a study; a folder of ``save_pretrained``; a .safetensors or .onnx file of ``basrelief
+        export``; or ``hf://OWNER/NAME[@REVISION]``. Of a study it is the winning loss (or the best mean), its best seed
+        on validation. Of no file is any code ever run.
     device
         "auto", "cpu", "cuda", "cuda:1", "mps".
     threshold
@@ -63,19 +67,33 @@ def load(
         Side in pixels of overlapping tiles that a large image is predicted in; "none": resize it as a whole; "auto":
         as the run was trained.
     mirror
-        Average with the prediction of the mirrored image.
+        Average with the prediction of the mirrored image. Where this, ``threshold`` or ``tile`` is None, it is what a
+        saved network states, else False, 0.5 and "auto".
     ensemble
         Of a study, average the networks of all seeds of the chosen loss.
 
     Raises
     ------
     DataError
-        When there is no finished run, or its weights are damaged.
+        When there is no finished run, its weights are damaged, or the file is of another kind.
     """
+    opened = open_shared(path, device)
+    usual = INFERENCE if opened is None else opened.inference
+    threshold = usual["threshold"] if threshold is None else threshold
+    tile = usual["tile"] if tile is None else tile
+    mirror = usual["mirror"] if mirror is None else mirror
+    chosen = {"threshold": threshold, "tile": tile, "mirror": mirror}
+    if opened is not None:
+        if ensemble:
+            raise UsageError(f"--ensemble needs the directory of a study; {path} holds one network.")
+        predictor = Predictor(opened.run, opened.network, threshold=threshold, tile=tile, mirror=mirror)
+        predictor.trained = opened.trained and replace(opened.trained, inference=chosen)
+        return Loaded(predictor, opened.source, None, opened.note)
     found = find_run(Path(path))
     run, model = load_run(found.folder)
     network = torch_network(model, run["activations"], torch.device(choose_machine(device, "fp32").device))
     predictor = Predictor(run, network, threshold=threshold, tile=tile, mirror=mirror)
+    predictor.trained = Trained(model, chosen, found.folder, found.home)
     return Loaded(predictor, found.folder, found.home, found.note)
 
 

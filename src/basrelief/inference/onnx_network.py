@@ -131,8 +131,8 @@ def refuse_program(path: Path) -> DataError:
     ``torch.export.load`` unpickles parts of it and evaluates its sizes as Python expressions.
     """
     return DataError(
-        f"{path} is a program of torch.export, and opening one can run code that is hidden in it; Basrelief opens none. "
-        "Use the run itself, or export it with --to onnx or --to safetensors. In your own code, "
+        f"{path} is a program of torch.export, and opening one can run code that is hidden in it; Basrelief opens "
+        "none. Use the run itself, or export it with --to onnx or --to safetensors. In your own code, "
         f"torch.export.load({path.name!r}) opens a file that you trust."
     )
 
@@ -184,7 +184,7 @@ def _providers(device: str, onnxruntime: Any) -> list[Any]:
         return ["CPUExecutionProvider"]
     if kind in ("auto", "cuda") and there and (number or "0").isdigit():
         return [("CUDAExecutionProvider", {"device_id": int(number or 0)}), "CPUExecutionProvider"]
+    known = "cpu or cuda" if there else "cpu"
     raise DeviceError(
-        f"--device {device}: onnxruntime computes on {' or '.join(['cpu', *(['cuda'] if there else [])])} here. Leave it "
-        "out, or install onnxruntime-gpu for CUDA."
+        f"--device {device}: onnxruntime computes on {known} here. Leave it out, or install onnxruntime-gpu for CUDA."
     )

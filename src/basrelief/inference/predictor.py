@@ -14,6 +14,7 @@ from torch import Tensor
 from basrelief.data.decode import picture_to_bytes
 from basrelief.data.resize import resize_image
 from basrelief.errors import UsageError
+from basrelief.inference.hub import Shareable
 from basrelief.inference.network import Network
 from basrelief.inference.prediction import Prediction
 
@@ -21,7 +22,7 @@ Threshold = float | Literal["best"]
 Tile = int | Literal["auto", "none"]
 
 
-class Predictor:
+class Predictor(Shareable):
     """A trained network with what it needs to be used: resolution, activations, depth maximum.
 
     Made by ``basrelief.load_predictor``. The image is brought to the training resolution, and the result back to the
