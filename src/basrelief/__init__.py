@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from basrelief.batch import Batch as Batch
     from basrelief.batch import Sample as Sample
     from basrelief.errors import BasreliefError as BasreliefError
+    from basrelief.inference.prediction import Prediction as Prediction
+    from basrelief.inference.predictor import Predictor as Predictor
     from basrelief.losses.expression import parse_loss as parse_loss
     from basrelief.models import create_model as create_model
 
@@ -27,6 +29,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "basrelief.batch",
     "BasreliefError": "basrelief.errors",
+    "Prediction": "basrelief.inference.prediction",
+    "Predictor": "basrelief.inference.predictor",
     "Sample": "basrelief.batch",
     "compose": "basrelief.app_data",
     "create_model": "basrelief.models",
