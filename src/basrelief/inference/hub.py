@@ -14,7 +14,8 @@ from basrelief.files import output_errors
 from basrelief.inference.pretrained import CONFIG, WEIGHTS, Trained, save_folder
 
 if TYPE_CHECKING:
-    from basrelief.inference.predictor import Threshold, Tile
+    from basrelief.inference.predictor import Threshold
+    from basrelief.inference.tiles import Tile
 
 PREFIX = "hf://"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
