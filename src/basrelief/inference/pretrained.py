@@ -28,7 +28,11 @@ KEY = "basrelief"  # of the header that holds the facts
 MOST_TENSORS = 20_000  # of a file
 CALLS_A_TENSOR = 100  # that building a network may make for each of its tensors; the greediest we know makes 35
 LARGEST_HEADER = 16 * 2**20  # bytes; the largest networks with their facts need less than one megabyte
-INFERENCE = {"threshold": 0.5, "tile": "auto", "mirror": False}  # how a network is used where nothing else is said
+INFERENCE: Mapping[str, Any] = {
+    "threshold": 0.5,
+    "tile": "auto",
+    "mirror": False,
+}  # how a network is used where nothing else is said
 
 
 @dataclass(frozen=True)
