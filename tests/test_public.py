@@ -11,7 +11,7 @@ import pytest
 import basrelief
 
 PUBLIC = {
-    "Batch", "BasreliefError", "Sample", "__version__", "compose", "create_model",
+    "Batch", "BasreliefError", "Sample", "__version__", "compare", "compose", "create_model",
     "evaluate", "inspect", "load_predictor", "lr_range",
     "pack", "parse_loss", "predict", "study", "train",
 }  # fmt: skip

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from basrelief.app_data import compose as compose
     from basrelief.app_data import inspect as inspect
     from basrelief.app_data import pack as pack
+    from basrelief.app_scores import compare as compare
     from basrelief.app_scores import evaluate as evaluate
     from basrelief.app_use import load_predictor as load_predictor
     from basrelief.app_use import predict as predict
@@ -28,6 +29,7 @@ _HOMES = {
     "Batch": "basrelief.batch",
     "BasreliefError": "basrelief.errors",
     "Sample": "basrelief.batch",
+    "compare": "basrelief.app_scores",
     "compose": "basrelief.app_data",
     "create_model": "basrelief.models",
     "evaluate": "basrelief.app_scores",
