@@ -111,6 +111,7 @@ class Predictor:
             depth_unit=self.run["depth_unit"] or "",
             depth_kind=self.run["depth_kind"] or "",
             image=image,
+            thresholds=self.thresholds,
         )
 
 
