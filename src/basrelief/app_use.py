@@ -8,7 +8,8 @@ from typing import Any
 
 from basrelief.inference.load import load
 from basrelief.inference.predict_files import predict_files
-from basrelief.inference.predictor import Predictor, Threshold, Tile
+from basrelief.inference.predictor import Predictor, Threshold
+from basrelief.inference.tiles import Tile
 
 
 def load_predictor(
@@ -16,7 +17,7 @@ def load_predictor(
     *,
     device: str = "auto",
     threshold: Threshold = 0.5,
-    tile: Tile = "auto",
+    tile: Tile | str = "auto",
     mirror: bool = False,
     ensemble: bool = False,
 ) -> Predictor:
@@ -32,7 +33,7 @@ def predict(
     background: str | Path | None = None,
     device: str = "auto",
     threshold: Threshold = 0.5,
-    tile: Tile = "auto",
+    tile: Tile | str = "auto",
     mirror: bool = False,
     ensemble: bool = False,
     overwrite: bool = False,
