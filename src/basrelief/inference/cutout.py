@@ -27,7 +27,7 @@ def find_alpha(soft: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
     It is half at the threshold and rises linearly to either side, reaching 0 and 255 four fifths of the way to 0 and
     to 1: what a network is nearly sure of is neither a veil over the background nor holes in the figure.
     """
-    alpha = _table(thresholds[0])[soft[0]]
+    alpha: np.ndarray = _table(thresholds[0])[soft[0]]
     for plane, threshold in zip(soft[1:], thresholds[1:], strict=True):
         np.maximum(alpha, _table(threshold)[plane], out=alpha)
     return alpha
@@ -40,7 +40,8 @@ def _table(threshold: float) -> np.ndarray:
     low, high = threshold * (1 - SURE), threshold + (1 - threshold) * SURE
     below = 0.5 * (probability - low) / max(threshold - low, 1e-9)
     above = 0.5 + 0.5 * (probability - threshold) / max(high - threshold, 1e-9)
-    return np.rint(255 * np.where(probability > threshold, above, below).clip(0, 1)).astype(np.uint8)
+    table: np.ndarray = np.rint(255 * np.where(probability > threshold, above, below).clip(0, 1)).astype(np.uint8)
+    return table
 
 
 def cut_out(image: np.ndarray, alpha: np.ndarray) -> Image.Image:

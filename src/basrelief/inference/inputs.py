@@ -42,7 +42,7 @@ class Picture:
     def pixels(self) -> int:
         """Return height times width, from the file's header; 0 where reading will fail."""
         if isinstance(self.source, np.ndarray):
-            return self.source.shape[0] * self.source.shape[1]
+            return int(self.source.shape[0] * self.source.shape[1])
         if self.source is None or isinstance(self.source, FileError):
             return 0
         try:
@@ -196,7 +196,7 @@ def _by_pattern(pattern: str, out: Path) -> list[tuple[Path | Blob, str]]:
     fixed = Path(*_before_magic(Path(pattern)))
     files = [
         file
-        for file in map(Path, sorted(glob.glob(pattern, recursive=True)))
+        for file in map(Path, sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207 - as shells read it
         if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and file.is_file() and out not in _parents(file)
     ]
     if not files:

@@ -14,7 +14,7 @@ from basrelief.errors import UsageError
 from basrelief.functional.colours import class_colours
 from basrelief.inference.cutout import Backdrop, cut_out, find_alpha, put_before
 from basrelief.inference.planes import Facts, Planes
-from basrelief.inference.points import Lens, note_kind, write_ply
+from basrelief.inference.points import Lens, check_kind, note_kind, write_ply
 from basrelief.inference.preview import draw_preview
 
 _FAST, _SMALL = 1, 4  # zlib's levels: of masks and depth, which it hardly matters for, and of colours
@@ -148,16 +148,12 @@ KINDS: dict[str, Kind] = {
     "mask": Kind(("mask",), "", ("labels",), lambda o, _: [] if o.soft else ["_mask.png"], _write_mask),
     "soft": Kind(("mask",), "--soft", ("soft",), _soft_names, _write_soft),
     "depth": Kind(("depth",), "", ("codes",), lambda _o, _: ["_depth.png"], _write_depth),
-    "mask_npy": Kind(
-        ("mask",), "", ("probability",), lambda o, _: ["_mask.npy"] if o.npy else [], _write_mask_array
-    ),
+    "mask_npy": Kind(("mask",), "", ("probability",), lambda o, _: ["_mask.npy"] if o.npy else [], _write_mask_array),
     "depth_npy": Kind(("depth",), "", ("depth",), lambda o, _: ["_depth.npy"] if o.npy else [], _write_depth_array),
     "preview": Kind(
         ("mask", "depth"), "", ("labels", "codes"), lambda o, _: ["_preview.png"] if o.preview else [], _write_preview
     ),
-    "cutout": Kind(
-        ("mask",), "--cutout", ("soft",), lambda o, _: ["_cutout.png"] if o.cutout else [], _write_cutout
-    ),
+    "cutout": Kind(("mask",), "--cutout", ("soft",), lambda o, _: ["_cutout.png"] if o.cutout else [], _write_cutout),
     "replaced": Kind(
         ("mask",), "--replace", ("soft",), lambda o, _: ["_replaced.png"] if o.backdrop else [], _write_replaced
     ),
@@ -196,6 +192,8 @@ def plan_outputs(outputs: Outputs, facts: Facts, heads: Sequence[str]) -> Plan:
         if "mask" not in heads:
             raise _not_predicted("--boxes", "mask", heads)
         planes.update(BOX_PLANES)
+    if outputs.lens is not None:
+        check_kind(facts.kind)
     return Plan(tuple(files), frozenset(planes))
 
 

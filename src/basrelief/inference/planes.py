@@ -128,7 +128,8 @@ def label_pixels(probability: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """Return (H, W) of a (K, H, W) probability: 0, or 1 + the most probable class of those above their limit."""
     above = probability > limits
     if len(probability) == 1:
-        return above[0]
+        only: np.ndarray = above[0]
+        return only
     best: np.ndarray = np.where(above, probability, -1).argmax(axis=0)
     return np.where(above.any(axis=0), best + 1, 0)
 

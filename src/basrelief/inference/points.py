@@ -73,7 +73,7 @@ def check_kind(kind: str) -> None:
     if kind == "disparity":
         raise UsageError(
             "--ply: this network predicts disparity, which grows towards the camera and is depth only up to an unknown "
-            "scale and shift of its inverse. No points follow from it. Train on depth (--depth-kind metric or relative)."
+            "scale and shift of its inverse. No points follow from it; train on depth (metric or relative)."
         )
 
 

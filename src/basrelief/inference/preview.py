@@ -131,5 +131,3 @@ def _font(height: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size=max(11, min(28, height // 26)))
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font
-
-

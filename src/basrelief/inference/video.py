@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -73,14 +74,11 @@ def read_frames(
 def _open(path: Path) -> Any:
     # OpenCV and FFmpeg print what they stumble over; our own message names the file.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    import cv2
-
+    cv2 = importlib.import_module("cv2")
     cv2.setLogLevel(0)
     return cv2.VideoCapture(str(path))
 
 
 def _noted(video: Any) -> int:
-    import cv2
-
-    count = video.get(cv2.CAP_PROP_FRAME_COUNT) if video.isOpened() else 0
+    count = video.get(importlib.import_module("cv2").CAP_PROP_FRAME_COUNT) if video.isOpened() else 0
     return int(count) if 0 < count < 1e9 else 0  # a stream's is negative or absurd
