@@ -132,26 +132,74 @@ def compare(
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study.")],
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images and folders of images.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where masks and depth go.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...", help="Images, folders of them, patterns in quotes, videos; - is standard input."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results go: NAME_mask.png, NAME_depth.png.")],
+    soft: Annotated[
+        int | None, typer.Option(metavar="BITS", help="8 or 16: write the probability instead of the hard mask.")
+    ] = None,
+    npy: Annotated[bool, typer.Option("--npy", help="Write arrays of floats as well.")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Write pictures to look at as well.")] = False,
+    cutout: Annotated[bool, typer.Option("--cutout", help="Write the figure with transparency as well.")] = False,
+    replace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT", help="Write the figure before a colour, the picture in a FILE, blur or blur:SIGMA as well."
+        ),
+    ] = None,
+    ply: Annotated[bool, typer.Option("--ply", help="Write depth as a cloud of points as well.")] = False,
+    fov: Annotated[float | None, typer.Option(metavar="DEG", help="The camera's horizontal field of view.")] = None,
+    intrinsics: Annotated[
+        str | None, typer.Option(metavar="FX,FY,CX,CY", help="Of the camera, in pixels, instead of --fov.")
+    ] = None,
+    boxes: Annotated[
+        bool, typer.Option("--boxes", help="Write connected components of masks as COCO JSON as well.")
+    ] = False,
+    min_area: Annotated[
+        int | None, typer.Option(metavar="PX", help="Leave out smaller components.  [default: 1]")
+    ] = None,
+    every: Annotated[int, typer.Option(metavar="N", help="Of videos, take one frame of N.")] = 1,
     background: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The empty scene, or a folder of them named as the inputs.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
+    threshold: Threshold = None,
+    tile: Tile = None,
+    mirror: Mirror = None,
+    ensemble: Ensemble = False,
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Write mask and depth of images, at each image's own size."""
+    """Write mask and depth of images, and what is made of them, at each image's own size."""
     from basrelief import app_use as functions
     from basrelief.terminal import counting
 
-    with counting("Predicting") as progress:
+    with counting("Predicting", "images/s") as progress:
         result = functions.predict(
             run,
             inputs,
             out,
+            soft=soft,
+            npy=npy,
+            preview=preview,
+            cutout=cutout,
+            replace=replace,
+            ply=ply,
+            fov=fov,
+            intrinsics=intrinsics,
+            boxes=boxes,
+            min_area=min_area,
+            every=every,
             background=background,
+            threshold=read_threshold(threshold),
+            tile=tile,
+            mirror=mirror,
+            ensemble=ensemble,
             device=device or "auto",
             overwrite=overwrite,
             progress=progress,
@@ -182,6 +230,7 @@ def _say_predicted(result: dict[str, Any]) -> None:
     kept = f", {result['kept']} kept from before (--overwrite replaces them)" if result["kept"] else ""
     if result["note"]:
         say_aside(result["note"])
-    typer.echo(f"{result['written']} predicted into {result['out']}{kept}.")
+    speed = f", {result['images_per_second']:.3g} images/s" if result["written"] else ""
+    typer.echo(f"{result['written']} predicted into {result['out']}{speed}{kept}.")
     for why in result["failed"].values():
         say_aside(why)

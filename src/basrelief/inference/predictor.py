@@ -232,6 +232,7 @@ class Predictor(Shareable):
             depth_unit=self.run["depth_unit"] or "",
             depth_kind=self.run["depth_kind"] or "",
             image=image,
+            thresholds=self.thresholds,
         )
 
     def _backgrounds(self, background: Any, count: int | None) -> list[np.ndarray] | None:
