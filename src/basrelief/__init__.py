@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from basrelief.app_data import compose as compose
     from basrelief.app_data import inspect as inspect
     from basrelief.app_data import pack as pack
+    from basrelief.app_scores import compare as compare
     from basrelief.app_scores import evaluate as evaluate
+    from basrelief.app_share import export as export
     from basrelief.app_use import load_predictor as load_predictor
     from basrelief.app_use import predict as predict
     from basrelief.batch import Batch as Batch
@@ -32,9 +34,11 @@ _HOMES = {
     "Prediction": "basrelief.inference.prediction",
     "Predictor": "basrelief.inference.predictor",
     "Sample": "basrelief.batch",
+    "compare": "basrelief.app_scores",
     "compose": "basrelief.app_data",
     "create_model": "basrelief.models",
     "evaluate": "basrelief.app_scores",
+    "export": "basrelief.app_share",
     "inspect": "basrelief.app_data",
     "load_predictor": "basrelief.app_use",
     "lr_range": "basrelief.app",

@@ -30,10 +30,12 @@ from basrelief.metrics import DEFINITIONS_VERSION, alignments_of, count_images, 
 
 def run_facts(plan: RunPlan, store: Store, split: Split, model: nn.Module, targets: Sequence[str]) -> dict[str, Any]:
     """Return what ``run.json`` says of a run from its beginning on, beside the plan."""
+    own = store.median_size(split.rows["train"])
     return {
         "status": "running",
         "network": plan.settings.network,
         "resolution": list(store.facts.resolution),
+        "image_size": own and list(own),
         "classes": list(store.facts.classes),
         "activations": {head: plan.settings.activation.get(head, "sigmoid") for head in plan.heads},
         "targets": list(targets),

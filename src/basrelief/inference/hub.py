@@ -15,7 +15,8 @@ from basrelief.inference.pretrained import CONFIG, WEIGHTS, Trained, save_folder
 from basrelief.models.encoders import is_reachable
 
 if TYPE_CHECKING:
-    from basrelief.inference.predictor import Threshold, Tile
+    from basrelief.inference.predictor import Threshold
+    from basrelief.inference.tiles import Tile
 
 _ADDRESS = re.compile(r"hf:/{1,2}(?=[^/])")  # hf://; pathlib makes one slash of the two
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
