@@ -14,7 +14,7 @@ from basrelief.errors import UsageError
 from basrelief.metrics import higher_is_better, is_in_unit, main_metrics
 
 TASKS = {"mask": "image-segmentation", "depth": "depth-estimation"}  # the hub's names
-DRAWN = ("scenes", "purdue")  # formats whose images come from a program
+DRAWN = ("scenes", "purdue-shapes")  # formats whose images come from a program
 FEW_TRAIN, FEW_TEST = 100, 30  # images, below which the card says that they are few
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,59}")
 _DASH = "–"
