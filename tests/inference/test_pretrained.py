@@ -200,10 +200,19 @@ def test_a_network_of_gigantic_size_is_never_built(network: str, tmp_path: Path)
         load_folder(change(saved(tmp_path / "net"), network=network))
 
 
-def test_a_gigantic_network_stops_after_few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = change(saved(tmp_path / "net"), network="munet(blocks=80000000)")
+@pytest.mark.parametrize("steps", range(0, 40, 3))
+def test_a_gigantic_network_is_stopped_wherever_it_is_and_leaves_no_trace(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = change(saved(tmp_path / "net"), network="munet(blocks=80000)")
+    monkeypatch.setattr(pretrained, "CALLS_A_TENSOR", steps / 100)
     with pytest.raises(DataError, match="far more layers than the file has tensors"):
         load_folder(folder)
+    assert torch.is_grad_enabled()
+    assert torch.zeros(1).device.type == "cpu"
+    with torch.no_grad(), pytest.raises(DataError):
+        load_folder(folder)
+    assert torch.is_grad_enabled()
 
 
 def test_a_bomb_of_json_is_not_read(tmp_path: Path) -> None:
