@@ -27,6 +27,8 @@ class Prediction:
         "metric", "relative", "disparity"; "" where it is not known.
     image
         The image itself, uint8 (H, W, 3).
+    thresholds
+        Of each class, above which probability a pixel is mask.
     """
 
     mask: np.ndarray | None
@@ -36,3 +38,4 @@ class Prediction:
     depth_unit: str
     depth_kind: str
     image: np.ndarray
+    thresholds: tuple[float, ...] = ()
