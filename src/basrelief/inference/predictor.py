@@ -11,6 +11,7 @@ from torch import Tensor
 
 from basrelief.data.resize import resize_image
 from basrelief.errors import UsageError
+from basrelief.inference.hub import Shareable
 from basrelief.inference.images import Picture, as_array, as_arrays
 from basrelief.inference.network import Network, mirrored
 from basrelief.inference.prediction import Prediction
@@ -25,7 +26,7 @@ MUCH_LARGER = 16  # times the area of the training images: shrunk as a whole, li
 _BOUNDED = ("sigmoid", "softmax")  # activations that end at 1
 
 
-class Predictor:
+class Predictor(Shareable):
     """A trained network with what it needs to be used: resolution, activations, depth maximum.
 
     Made by ``basrelief.load_predictor``. The image is brought to the training resolution, and the result back to the
