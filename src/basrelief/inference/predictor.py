@@ -265,6 +265,8 @@ def _thresholds(run: Mapping[str, Any], threshold: Threshold) -> tuple[float, ..
         if not 0 <= value <= 1:
             raise UsageError(f"--threshold {threshold}: expected a probability between 0 and 1, or best.")
         return (value,) * len(run["classes"])
+    if "mask" not in run["targets"]:
+        return ()
     stored = run.get("thresholds")
     if stored is None:
         raise UsageError(
