@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from basrelief.cli_options import DATA_OPTIONS, Device, Json, give, say_aside, with_options
+from basrelief.cli_options import DATA_OPTIONS, SPLIT_OPTIONS, Device, Json, give, say_aside, with_options
 
 app = typer.Typer()
 
+GROUP_OPTIONS = {name: SPLIT_OPTIONS[name] for name in ("group_blocks", "group_file")}
 Metric = Annotated[
     str | None, typer.Option(metavar="NAME", help="What the details go by.  [default: the run's own metric]")
 ]
@@ -33,7 +34,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that
 
 
 @app.command()
-@with_options(DATA_OPTIONS)
+@with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
     data: Annotated[
@@ -64,7 +65,7 @@ def evaluate(
             data,
             device=device or "auto",
             threshold=read_threshold(threshold),
-            tile=read_tile(tile),
+            tile=tile,
             mirror=mirror,
             ensemble=ensemble,
             metric=metric,
@@ -79,7 +80,7 @@ def evaluate(
 
 
 @app.command()
-@with_options(DATA_OPTIONS)
+@with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def compare(
     run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
     run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one.")],
@@ -115,7 +116,7 @@ def compare(
             data,
             device=device or "auto",
             threshold=read_threshold(threshold),
-            tile=read_tile(tile),
+            tile=tile,
             mirror=mirror,
             ensemble=ensemble,
             metric=metric,
@@ -159,11 +160,6 @@ def predict(
     give(result, as_json, _say_predicted)
     if result["failed"]:
         raise typer.Exit(1)
-
-
-def read_tile(text: str | None) -> Any:
-    """Return what ``--tile`` says: None, a number of pixels, or a word that the predictor knows."""
-    return int(text) if text is not None and text.isdigit() else text
 
 
 def read_threshold(text: str | None) -> Any:
