@@ -9,6 +9,7 @@ import typer
 
 from basrelief.cli_options import (
     DATA_OPTIONS,
+    SPLIT_OPTIONS,
     Device,
     Ensemble,
     Json,
@@ -25,6 +26,7 @@ from basrelief.cli_options import (
 
 app = typer.Typer()
 
+GROUP_OPTIONS = {name: SPLIT_OPTIONS[name] for name in ("group_blocks", "group_file")}
 Metric = Annotated[
     str | None, typer.Option(metavar="NAME", help="What the details go by.  [default: the run's own metric]")
 ]
@@ -32,7 +34,7 @@ ScoresOut = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the r
 
 
 @app.command()
-@with_options(DATA_OPTIONS)
+@with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def evaluate(
     run: Trained,
     data: Annotated[
@@ -78,7 +80,7 @@ def evaluate(
 
 
 @app.command()
-@with_options(DATA_OPTIONS)
+@with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def compare(
     run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
     run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one.")],
