@@ -36,13 +36,16 @@ def page_title(run: Mapping[str, Any]) -> str:
 def page_facts(run: Mapping[str, Any], name: str) -> str:
     """Return one line: the run, its network and resolution, how many images it was trained on, its score on test."""
     height, width = run["resolution"]
-    facts = [name, run["network"], f"sees {width} × {height} px", f"trained on {run['samples']['train']} images"]
+    samples = run.get("samples") or {}  # what an exported file carries may lack some
+    facts = [name, run["network"], f"sees {width} × {height} px"]
+    if samples.get("train"):
+        facts.append(f"trained on {samples['train']} images")
     metric = run["settings"].get("metric")
     score = (run.get("metrics") or {}).get(metric)
     if score is not None:
         unit = f" {run['depth_unit']}" if metric in ("depth/rmse", "depth/mae") and run["depth_unit"] else ""
-        facts.append(f"{metric} {score:.3g}{unit} on {run['samples']['test']} test images")
-    return " · ".join(fact for fact in facts if fact)
+        facts.append(f"{metric} {score:.3g}{unit} on {samples.get('test', 'the')} test images")
+    return " · ".join(fact for fact in dict.fromkeys(facts) if fact)
 
 
 def header(run: Mapping[str, Any], name: str) -> str:
