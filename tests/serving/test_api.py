@@ -21,6 +21,7 @@ from fastapi import Request
 from fastapi.testclient import TestClient
 
 from basrelief.serving import uploads
+from basrelief.serving.answers import KINDS
 from basrelief.serving.app import make_app
 from basrelief.serving.components import find_largest
 from basrelief.serving.limits import Limits, RequestError
@@ -29,6 +30,7 @@ from serving.served import Held, predictor
 
 GOOD = saved("PNG")
 HOSTILE = hostile()
+FORM = "multipart/form-data"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_json_tells_size_areas_boxes_and_depth(client: TestClient) -> None:
 
 def test_pictures_have_the_images_size_and_the_predictors_values(client: TestClient) -> None:
     result = expected()
-    files = {kind: client.post(f"/api/predict?output={kind}", content=GOOD) for kind in ("mask", "soft", "depth", "cutout", "preview")}  # fmt: skip
+    files = {kind: client.post(f"/api/predict?output={kind}", content=GOOD) for kind in KINDS}
     assert all(answer.headers["content-type"] == "image/png" for answer in files.values())
     assert np.array_equal(opened(files["mask"].content), result.mask * np.uint8(255))
     assert np.abs(opened(files["soft"].content) / 65535 - result.probability).max() < 1e-5
@@ -125,8 +127,8 @@ def test_a_background_is_wanted_where_the_network_takes_one() -> None:
         ("/api/predict", {"files": [("image", GOOD)] * 40}, 400, "Too many files"),
         ("/api/predict", {"files": [("image", (None, b"x"))] * 40}, 400, "Too many fields"),
         ("/api/predict", {"files": {"n" * 100_000: GOOD}}, 400, "form is broken"),
-        ("/api/predict", {"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "boundary"),
-        ("/api/predict", {"content": b"x" * 50, "headers": {"content-type": "multipart/form-data; boundary=y"}}, 400, "broken"),
+        ("/api/predict", {"content": b"x", "headers": {"content-type": FORM}}, 400, "boundary"),
+        ("/api/predict", {"content": b"x" * 50, "headers": {"content-type": f"{FORM}; boundary=y"}}, 400, "broken"),
         ("/api/predict?output=exe", {"content": GOOD}, 422, "output"),
         ("/api/predict?threshold=nan", {"content": GOOD}, 422, "threshold"),
         ("/api/predict?include=<b>", {"content": GOOD}, 422, "include"),

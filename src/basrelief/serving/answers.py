@@ -123,7 +123,7 @@ def document(prediction: Prediction, include: Sequence[Kind], depth_max: float) 
     height, width = prediction.image.shape[:2]
     found: dict[str, Any] = {"width": width, "height": height, "classes": list(prediction.classes)}
     if prediction.mask is not None:
-        planes = prediction.mask.reshape(-1, height, width)
+        planes: np.ndarray = prediction.mask.reshape(-1, height, width)
         areas = [int(plane.sum()) for plane in planes]
         soft = np.asarray(prediction.probability).reshape(planes.shape)
         boxes, number = find_largest(planes, soft, prediction.classes, MOST_BOXES)

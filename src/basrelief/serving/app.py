@@ -13,7 +13,6 @@ from basrelief import __version__
 from basrelief.inference.predictor import Predictor
 from basrelief.serving.guard import Guard
 from basrelief.serving.limits import Limits
-from basrelief.serving.reading import read_upload
 from basrelief.serving.refusals import add_refusals
 from basrelief.serving.routes import add_api
 from basrelief.serving.service import Service
@@ -65,17 +64,9 @@ def make_app(
     add_api(app, service)
     add_refusals(app)
     if page:
-        from basrelief.serving.page import mount_page
+        from basrelief.serving.page import add_page
 
-        app = mount_page(
-            app,
-            predictor,
-            read=lambda path: read_upload(path, limits),
-            work=service.work.run_from_thread,
-            max_bytes=limits.max_bytes,
-            name=service.title,
-            home=home,
-        )
+        app = add_page(app, service, home=home)
     else:
         app.get("/", include_in_schema=False)(lambda: RedirectResponse("/api"))
     app.add_middleware(Guard, token=token, hosts=None if hosts is None else tuple(hosts))
