@@ -60,7 +60,7 @@ def test_json_tells_size_areas_boxes_and_depth(client: TestClient) -> None:
     assert found["areas"] == {"figure": int(result.mask.sum())}
     assert sum(box["area"] for box in found["boxes"]) == result.mask.sum()
     assert found["depth"]["unit"] == "m"
-    assert found["depth"]["mean"] == pytest.approx(result.depth.mean(), abs=1e-6)
+    assert found["depth"]["mean"] == pytest.approx(result.depth.mean(), abs=1e-4)
     assert set(found["images"]) == {"mask", "depth"}
     assert np.array_equal(opened(base64.b64decode(found["images"]["mask"])) == 255, result.mask)
 
@@ -230,7 +230,7 @@ class _Broken:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def __call__(self, *_: Any) -> Any:
+    def bands(self, *_: Any) -> Any:
         raise ZeroDivisionError("secret")
 
 
@@ -261,9 +261,10 @@ def test_info_tells_no_path(client: TestClient) -> None:
 
 
 def test_the_largest_parts_of_a_mask_of_noise() -> None:
-    mask = np.random.default_rng(0).random((2, 200, 300)) > 0.8
-    mask[0, 20:60, 30:90] = True
-    found, total = find_largest(mask, mask.astype(np.float32), ["a", "b"], 5)
+    labels = np.random.default_rng(0).choice([0, 0, 0, 0, 0, 0, 1, 2], (200, 300))
+    labels[20:60, 30:90] = 1
+    soft = np.stack([labels == 1, labels == 2]) * np.uint16(65535)
+    found, total = find_largest(labels, soft, ["a", "b"], 5)
     assert len(found) == 5
     assert total > 1000
     assert found[0]["class"] == "a"
@@ -274,4 +275,4 @@ def test_the_largest_parts_of_a_mask_of_noise() -> None:
     assert x + width >= 90
     assert y + height >= 60
     assert [part["area"] for part in found] == sorted((part["area"] for part in found), reverse=True)
-    assert find_largest(np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4)), ["a"], 5) == ([], 0)
+    assert find_largest(np.zeros((4, 4), int), np.zeros((1, 4, 4), np.uint16), ["a"], 5) == ([], 0)
