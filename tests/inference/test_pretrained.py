@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +220,11 @@ def test_a_bomb_of_json_is_not_read(tmp_path: Path) -> None:
     folder = saved(tmp_path / "net")
     with (folder / "config.json").open("r+b") as file:
         file.truncate(2**30)  # a sparse file, of zeros
-    with pytest.raises(DataError, match="bytes, and at most"):
+    tracemalloc.start()
+    with pytest.raises(DataError, match="more than 4,194,304 bytes"):
         load_folder(folder)
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
     (folder / "config.json").write_text("[" * 200_000)
     with pytest.raises(DataError, match="cannot be read as JSON"):
         load_folder(folder)
