@@ -123,9 +123,9 @@ def test_every_refusal_says_what_to_do(hub: FakeHub, tmp_path: Path) -> None:
     br.Predictor.from_pretrained("ada/net", token=TOKEN)
     with pytest.raises(UsageError, match="no token on this machine"):
         br.Predictor.from_pretrained("ada/net", token=True)
-    with pytest.raises(UsageError, match="needs a token.*hf auth login"):
+    with pytest.raises(UsageError, match=r"needs a token.*hf auth login"):
         predictor.push_to_hub("ada/new")
-    with pytest.raises(DataError, match="refuses ada/new.*401"):
+    with pytest.raises(DataError, match=r"refuses ada/new.*401"):
         predictor.push_to_hub("ada/new", token="hf_wrong")
     with pytest.raises(UsageError, match="expected OWNER/NAME"):
         predictor.push_to_hub("new", token=TOKEN)

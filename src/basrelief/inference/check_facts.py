@@ -183,8 +183,8 @@ def parse_facts(text: str | bytes, where: str | Path) -> dict[str, Any]:
     """Read JSON from anybody and check it as ``check_carried`` does."""
     if len(text) > LARGEST_FACTS:
         raise DataError(
-            f"{where} is no description of a network: it has {len(text):,} bytes, and at most {LARGEST_FACTS:,} are "
-            "read. Get it again from where it came from."
+            f"{where} is no description of a network: it has more than {LARGEST_FACTS:,} bytes. Get it again from "
+            "where it came from."
         )
     try:
         document = json.loads(text)

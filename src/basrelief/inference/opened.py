@@ -67,7 +67,10 @@ def open_shared(path: str | Path, device: str) -> Opened | None:
             return None
         return _of_torch(*load_folder(place), place, device)
     if not place.exists():
-        return None
+        raise DataError(
+            f"{place} is not there. Expected the directory of a run or a study, a folder of save_pretrained, a file of "
+            "basrelief export, or hf://OWNER/NAME."
+        )
     if suffix == ".safetensors":
         if (place.parent / "run.json").exists():
             raise DataError(
