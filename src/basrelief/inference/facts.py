@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 CARRIED_VERSION = 1  # of the document; raised when a key changes its meaning
-# Keys of run.json. The data's place stays out: a path of somebody's machine is nobody else's business.
+# Keys of run.json. The data's place stays out, and the machine: they are nobody else's business.
 _KEYS = (
     "network",
     "resolution",
@@ -28,7 +28,6 @@ _KEYS = (
     "val_metrics",
     "counts",
     "definitions",
-    "versions",
 )
 _SETTINGS = ("metric", "mask_values")
 
@@ -37,4 +36,5 @@ def carried(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of ``run.json`` that travels with the weights; carrying it again changes nothing."""
     settings = {name: run["settings"].get(name) for name in _SETTINGS}
     found = {name: run[name] for name in _KEYS if name in run}
-    return {"basrelief": CARRIED_VERSION, **found, "settings": settings}
+    packages = {name: version for name, version in run.get("versions", {}).items() if name != "platform"}
+    return {"basrelief": CARRIED_VERSION, **found, "versions": packages, "settings": settings}
