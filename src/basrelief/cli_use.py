@@ -7,35 +7,36 @@ from typing import Annotated, Any
 
 import typer
 
-from basrelief.cli_options import DATA_OPTIONS, Device, Json, give, say_aside, with_options
+from basrelief.cli_options import (
+    DATA_OPTIONS,
+    SPLIT_OPTIONS,
+    Device,
+    Ensemble,
+    Json,
+    Mirror,
+    Overwrite,
+    Threshold,
+    Tile,
+    Trained,
+    give,
+    read_threshold,
+    say_aside,
+    with_options,
+)
 
 app = typer.Typer()
 
+GROUP_OPTIONS = {name: SPLIT_OPTIONS[name] for name in ("group_blocks", "group_file")}
 Metric = Annotated[
     str | None, typer.Option(metavar="NAME", help="What the details go by.  [default: the run's own metric]")
 ]
-Threshold = Annotated[
-    str | None,
-    typer.Option(
-        metavar="X", help="A pixel is mask above this probability; best: as found on validation.  [default: 0.5]"
-    ),
-]
-Tile = Annotated[
-    str | None,
-    typer.Option(metavar="N", help="Side of overlapping tiles for large images; none: resize.  [default: auto]"),
-]
-Mirror = Annotated[
-    bool | None, typer.Option("--mirror/--no-mirror", help="Average with the mirrored image's result.  [default: no]")
-]
-Ensemble = Annotated[bool, typer.Option("--ensemble", help="Of a study, average the networks of all seeds.")]
 ScoresOut = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report here, with a line an image.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
 
 
 @app.command()
-@with_options(DATA_OPTIONS)
+@with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
+    run: Trained,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="Other data; the run's own test images if not given.")
     ] = None,
@@ -64,7 +65,7 @@ def evaluate(
             data,
             device=device or "auto",
             threshold=read_threshold(threshold),
-            tile=read_tile(tile),
+            tile=tile,
             mirror=mirror,
             ensemble=ensemble,
             metric=metric,
@@ -79,10 +80,10 @@ def evaluate(
 
 
 @app.command()
-@with_options(DATA_OPTIONS)
+@with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def compare(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one.")],
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one.")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="What they are compared on.")],
     metric: Metric = None,
     margin: Annotated[
@@ -115,7 +116,7 @@ def compare(
             data,
             device=device or "auto",
             threshold=read_threshold(threshold),
-            tile=read_tile(tile),
+            tile=tile,
             mirror=mirror,
             ensemble=ensemble,
             metric=metric,
@@ -132,7 +133,7 @@ def compare(
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
+    run: Trained,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -207,23 +208,6 @@ def predict(
     give(result, as_json, _say_predicted)
     if result["failed"]:
         raise typer.Exit(1)
-
-
-def read_tile(text: str | None) -> Any:
-    """Return what ``--tile`` says: None, a number of pixels, or a word that the predictor knows."""
-    return int(text) if text is not None and text.isdigit() else text
-
-
-def read_threshold(text: str | None) -> Any:
-    """Return what ``--threshold`` says: None, a number, or "best"."""
-    from basrelief.errors import UsageError
-
-    if text is None or text == "best":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"--threshold {text}: expected a probability between 0 and 1, or best.") from None
 
 
 def _say_predicted(result: dict[str, Any]) -> None:
