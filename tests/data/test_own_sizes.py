@@ -79,6 +79,13 @@ def test_a_store_packed_from_a_store_keeps_the_images_own_sizes(discs: Path, tmp
     assert sizes(open_store(tmp_path / "small")) == sizes(open_store(tmp_path / "large"))
 
 
+def test_samples_that_are_copied_keep_their_sizes(discs: Path, tmp_path: Path) -> None:
+    br.pack(discs, tmp_path / "store", resolution=16)
+    before = sizes(open_store(tmp_path / "store"))
+    assert br.pack(discs, tmp_path / "store", resolution=16)["copied"] == 12
+    assert sizes(open_store(tmp_path / "store")) == before
+
+
 def test_older_stores_are_read_and_what_is_copied_from_them_is_not_known(discs: Path, tmp_path: Path) -> None:
     first = br.pack(discs, tmp_path / "store", resolution=16)
     forget_sizes(tmp_path / "store")

@@ -107,6 +107,15 @@ def test_a_constant_network_gives_a_constant(size: tuple[int, int], tile: int, v
     assert np.allclose(result.depth, 10 * value, atol=1e-5)
 
 
+def test_blending_never_makes_a_probability_above_one() -> None:
+    for side in range(40, 200, 7):
+        result = Predictor(describe((16, 16)), always(1.0), tile=33)(noise(side, side + 50, 3))  # type: ignore[arg-type]
+        assert result.probability is not None
+        assert result.depth is not None
+        assert result.probability.max() <= 1
+        assert result.depth.max() <= 10
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.tuples(SIZES, SIZES), st.tuples(st.integers(16, 60), st.integers(16, 60)))
 def test_tiles_of_a_network_that_sees_single_pixels_give_the_whole_image(
