@@ -30,7 +30,7 @@ def test_alpha_is_half_at_the_threshold_and_certain_near_the_ends() -> None:
     assert find_alpha(codes[None, None], (0.5,))[0].tolist() == [0, 0, 64, 128, 191, 255, 255]
     # At the threshold 0.2: clear up to 0.04, half at 0.2, solid from 0.84 on.
     codes = np.rint(np.array([0.039, 0.2, 0.52, 0.841]) * 65535).astype(np.uint16)
-    assert find_alpha(codes[None, None], (0.2,))[0].tolist() == [0, 127, 191, 255]
+    assert find_alpha(codes[None, None], (0.2,))[0].tolist() == [0, 128, 191, 255]
 
 
 @settings(max_examples=30, deadline=None)

@@ -237,7 +237,10 @@ from made_networks import made_predictor
 from basrelief.inference import predict_files
 from basrelief.inference.kinds import Outputs
 predict_files.predict_files(
-    made_predictor("cat", depth=True, side=64), [sys.argv[1]], Path(sys.argv[2]), outputs=Outputs(cutout=True, boxes=True)
+    made_predictor("cat", depth=True, side=64),
+    [sys.argv[1]],
+    Path(sys.argv[2]),
+    outputs=Outputs(cutout=True, boxes=True),
 )
 """
 
