@@ -21,9 +21,9 @@ def load_predictor(
     run: str | Path,
     *,
     device: str = "auto",
-    threshold: Threshold = 0.5,
-    tile: Tile | str = "auto",
-    mirror: bool = False,
+    threshold: Threshold | None = None,
+    tile: Tile | str | None = None,
+    mirror: bool | None = None,
     ensemble: bool = False,
 ) -> Predictor:
     """Load a network to use it in Python; see ``basrelief.inference.load.load``."""

@@ -7,53 +7,133 @@ from typing import Annotated, Any
 
 import typer
 
-from basrelief.cli_options import DATA_OPTIONS, Device, Json, give, say_aside, with_options
+from basrelief.cli_options import (
+    DATA_OPTIONS,
+    SPLIT_OPTIONS,
+    Device,
+    Ensemble,
+    Json,
+    Mirror,
+    Overwrite,
+    Threshold,
+    Tile,
+    Trained,
+    give,
+    read_threshold,
+    say_aside,
+    with_options,
+)
 
 app = typer.Typer()
 
-Threshold = Annotated[
-    str | None,
-    typer.Option(
-        metavar="X", help="A pixel is mask above this probability; best: as found on validation.  [default: 0.5]"
-    ),
+GROUP_OPTIONS = {name: SPLIT_OPTIONS[name] for name in ("group_blocks", "group_file")}
+Metric = Annotated[
+    str | None, typer.Option(metavar="NAME", help="What the details go by.  [default: the run's own metric]")
 ]
-Tile = Annotated[
-    str | None,
-    typer.Option(metavar="N", help="Side of overlapping tiles for large images; none: resize.  [default: auto]"),
-]
-Mirror = Annotated[
-    bool | None, typer.Option("--mirror/--no-mirror", help="Average with the mirrored image's result.  [default: no]")
-]
-Ensemble = Annotated[bool, typer.Option("--ensemble", help="Of a study, average the networks of all seeds.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
+ScoresOut = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report here, with a line an image.")]
 
 
 @app.command()
-@with_options(DATA_OPTIONS)
+@with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study.")],
+    run: Trained,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="Other data; the run's own test images if not given.")
     ] = None,
+    metric: Metric = None,
+    threshold: Threshold = None,
+    tile: Tile = None,
+    mirror: Mirror = None,
+    ensemble: Ensemble = False,
+    out: ScoresOut = None,
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
     options: Any = None,
 ) -> None:
-    """Score a trained network, at each image's own size.
+    """Score a trained network, at each image's own size: every metric with its interval over images.
 
-    Other DATA is read as the network's own was; the options say where it differs.
+    Other DATA is read as the network's own was; the options say where it differs. --out writes a report as well.
     """
     from basrelief import app_scores as functions
+    from basrelief.terminal import counting
+    from basrelief.terminal_scores import show_evaluation
 
-    result = functions.evaluate(run, data, device=device or "auto", **options)
-    give(result, as_json, _say_scores)
+    with counting("Scoring") as progress:
+        result = functions.evaluate(
+            run,
+            data,
+            device=device or "auto",
+            threshold=read_threshold(threshold),
+            tile=tile,
+            mirror=mirror,
+            ensemble=ensemble,
+            metric=metric,
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+            **options,
+        )
+    give(result, as_json, show_evaluation)
+    if result["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+@with_options(DATA_OPTIONS, GROUP_OPTIONS)
+def compare(
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="What they are compared on.")],
+    metric: Metric = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Practically equal up to this.  [default: 0.005; of an error, 1 %]"),
+    ] = None,
+    threshold: Threshold = None,
+    tile: Tile = None,
+    mirror: Mirror = None,
+    ensemble: Ensemble = False,
+    out: ScoresOut = None,
+    overwrite: Overwrite = False,
+    device: Device = None,
+    as_json: Json = False,
+    options: Any = None,
+) -> None:
+    """Compare two trained networks on the same images, which neither has seen in training.
+
+    DATA that one of them was trained on is read as it was then, and its test images count. --out writes a report as
+    well. Which loss is better is another question: basrelief study answers it.
+    """
+    from basrelief import app_scores as functions
+    from basrelief.terminal import counting
+    from basrelief.terminal_scores import show_comparison
+
+    with counting("Comparing") as progress:
+        result = functions.compare(
+            run_a,
+            run_b,
+            data,
+            device=device or "auto",
+            threshold=read_threshold(threshold),
+            tile=tile,
+            mirror=mirror,
+            ensemble=ensemble,
+            metric=metric,
+            margin=margin,
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+            **options,
+        )
+    give(result, as_json, show_comparison)
     if result["failed"]:
         raise typer.Exit(1)
 
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
+    run: Trained,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -128,31 +208,6 @@ def predict(
     give(result, as_json, _say_predicted)
     if result["failed"]:
         raise typer.Exit(1)
-
-
-def read_threshold(text: str | None) -> Any:
-    """Return what ``--threshold`` says: None, a number, or "best"."""
-    from basrelief.errors import UsageError
-
-    if text is None or text == "best":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"--threshold {text}: expected a probability between 0 and 1, or best.") from None
-
-
-def _say_scores(result: dict[str, Any]) -> None:
-    from basrelief.terminal import show_scores
-
-    if result["note"]:
-        say_aside(result["note"])
-    title = f"{result['images']} images: {result['on']}"
-    show_scores(result["metrics"], title, result["depth_unit"], result["counts"])
-    if result["seen"]:
-        say_aside(f"{result['seen']} images were seen in training and are left out.")
-    for file, why in result["failed"].items():
-        say_aside(f"{file}: {why}")
 
 
 def _say_predicted(result: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from basrelief.engine.machine import versions
 from basrelief.engine.memory import step_memory
 from basrelief.engine.run_files import write_previews, write_scores
 from basrelief.engine.run_plan import RunPlan
+from basrelief.engine.thresholds import find_thresholds
 from basrelief.errors import TrainingError
 from basrelief.files import write_json
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of, count_images, summarise
@@ -120,6 +121,7 @@ def finish_run(
         "metrics": summarise(results["test"][1], classes),
         "counts": count_images(results["test"][1], classes),
         "val_metrics": summarise(results["val"][1], classes),
+        "thresholds": find_thresholds(model, loaders["val"], activations),
         "images_per_second": trained * len(timed) / sum(record["seconds"] for record in timed),
         "seconds": sum(record["seconds"] for record in history),
         "step_memory": step_memory(dataclasses.replace(plan, settings=at_last), store),

@@ -80,14 +80,7 @@ class Kind:
 
 
 def _write_mask(planes: Planes, _outputs: Outputs, _number: int, path: Path) -> None:
-    labels, classes = _there(planes.labels), planes.facts.classes
-    if len(classes) == 1:
-        _save(Image.fromarray(labels * np.uint8(255)), path, _FAST)
-        return
-    picture = Image.fromarray(labels)
-    if len(classes) < 256:
-        picture.putpalette([0, 0, 0, *class_colours(classes, len(classes)).ravel().tolist()])
-    _save(picture, path, _FAST)
+    _save(draw_labels(_there(planes.labels), planes.facts.classes), path, _FAST)
 
 
 def _write_soft(planes: Planes, outputs: Outputs, number: int, path: Path) -> None:
@@ -195,6 +188,16 @@ def plan_outputs(outputs: Outputs, facts: Facts, heads: Sequence[str]) -> Plan:
     if outputs.lens is not None:
         check_kind(facts.kind)
     return Plan(tuple(files), frozenset(planes))
+
+
+def draw_labels(labels: np.ndarray, classes: Sequence[str]) -> Image.Image:
+    """Return labels (H, W) as they are written: 0 and 255 of one class; of several their numbers, with a palette."""
+    if len(classes) == 1:
+        return Image.fromarray(labels * np.uint8(255))
+    picture = Image.fromarray(labels)
+    if len(classes) < 256:
+        picture.putpalette([0, 0, 0, *class_colours(classes, len(classes)).ravel().tolist()])
+    return picture
 
 
 def depth_facts(facts: Facts) -> dict[str, Any]:
