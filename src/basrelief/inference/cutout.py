@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from basrelief.inference.planes import MOST
 
 SURE = 0.8  # of the way from the threshold to 0 or to 1, a pixel counts as wholly clear or wholly solid
 BLUR = 0.02  # of the longer side: the deviation of a blur where none is given
+_PIXELS = 1 << 20
 Colour = tuple[int, int, int]
 # (image uint8 (H, W, 3), alpha uint8 (H, W)) -> the background, of the same size
 Backdrop = Callable[[np.ndarray, np.ndarray], Image.Image]
@@ -27,10 +28,18 @@ def find_alpha(soft: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
     It is half at the threshold and rises linearly to either side, reaching 0 and 255 four fifths of the way to 0 and
     to 1: what a network is nearly sure of is neither a veil over the background nor holes in the figure.
     """
-    alpha: np.ndarray = _table(thresholds[0])[soft[0]]
-    for plane, threshold in zip(soft[1:], thresholds[1:], strict=True):
-        np.maximum(alpha, _table(threshold)[plane], out=alpha)
+    alpha = np.zeros(soft.shape[1:], np.uint8)
+    for rows in _blocks(alpha):
+        for plane, threshold in zip(soft, thresholds, strict=True):
+            np.maximum(alpha[rows], _table(threshold)[plane[rows]], out=alpha[rows])
     return alpha
+
+
+def _blocks(plane: np.ndarray) -> Iterator[slice]:
+    """Yield bands of rows: looking values up in a table takes eight bytes a pixel, too many for large pictures."""
+    step = max(1, _PIXELS // plane.shape[1])
+    for top in range(0, len(plane), step):
+        yield slice(top, top + step)
 
 
 @functools.lru_cache(maxsize=256)
@@ -47,8 +56,9 @@ def _table(threshold: float) -> np.ndarray:
 def cut_out(image: np.ndarray, alpha: np.ndarray) -> Image.Image:
     """Return the figure as RGBA, not premultiplied. Wholly clear pixels are black: nothing is hidden in them."""
     cut = np.empty((*alpha.shape, 4), np.uint8)
-    cut[..., :3], cut[..., 3] = image, alpha
-    cut[alpha == 0] = 0
+    for rows in _blocks(alpha):
+        cut[rows, :, :3], cut[rows, :, 3] = image[rows], alpha[rows]
+        cut[rows][alpha[rows] == 0] = 0
     return Image.fromarray(cut)
 
 

@@ -16,6 +16,7 @@ from basrelief.errors import DataError, UsageError
 from basrelief.inference.video import VIDEO_SUFFIXES, count_frames, read_frames, require_reader
 
 STANDARD_INPUT = "-"
+_VIDEOS = tuple(VIDEO_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Inputs:
 
 def is_video(file: Path | Blob) -> bool:
     """Return whether a file is a video, as its name says."""
-    return isinstance(file, Path) and file.suffix.lower() in VIDEO_SUFFIXES
+    return isinstance(file, Path) and str(file).lower().endswith(_VIDEOS)
 
 
 def list_inputs(inputs: Iterable[str | Path], *, leave_out: Path, every: int = 1) -> Inputs:
@@ -172,24 +173,24 @@ def _standard_input() -> Blob:
 def _in_folder(folder: Path, out: Path) -> list[tuple[Path | Blob, str]]:
     if folder.resolve() == out:
         raise UsageError(f"--out {out} is the folder of the images; choose another, or one inside it.")
-    found: list[tuple[Path, str]] = []
+    found: list[tuple[Path | Blob, str]] = []
     videos = 0
     for place, folders, files in os.walk(folder):
         here = Path(place)
         if here.resolve() == out:
             folders.clear()
             continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            kind = os.path.splitext(name)[1].lower()  # noqa: PTH122 - of a hundred thousand names
-            if kind in IMAGE_SUFFIXES and not name.startswith("."):
-                file = here / name
-                found.append((file, file.relative_to(folder).with_suffix("").as_posix()))
-            videos += kind in VIDEO_SUFFIXES
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        above = "".join(f"{part}/" for part in here.relative_to(folder).parts)
+        for name in sorted(files):
+            stem, kind = os.path.splitext(name)  # noqa: PTH122 - quick, for there may be a hundred thousand
+            if kind.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+                found.append((here / name, above + stem))
+            videos += kind.lower() in VIDEO_SUFFIXES
     if not found:
         also = f" Its {videos} videos are taken when named themselves: '{folder}/*'." if videos else ""
         raise DataError(f"{folder} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).{also}")
-    return [*sorted(found)]
+    return found
 
 
 def _by_pattern(pattern: str, out: Path) -> list[tuple[Path | Blob, str]]:

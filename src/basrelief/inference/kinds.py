@@ -132,7 +132,7 @@ def _write_points(planes: Planes, outputs: Outputs, _number: int, path: Path) ->
 def _soft_names(outputs: Outputs, facts: Facts) -> list[str]:
     if not outputs.soft:
         return []
-    if len(facts.classes) == 1:
+    if len(facts.classes) <= 1:
         return ["_soft.png"]
     return [f"_soft_{_plain(name)}.png" for name in facts.classes]
 

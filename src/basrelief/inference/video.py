@@ -75,7 +75,8 @@ def _open(path: Path) -> Any:
     # OpenCV and FFmpeg print what they stumble over; our own message names the file.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2 = importlib.import_module("cv2")
-    cv2.setLogLevel(0)
+    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # of OpenCV 4, and of 5
+    set_level(0)
     return cv2.VideoCapture(str(path))
 
 
