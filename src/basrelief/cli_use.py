@@ -7,7 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from basrelief.cli_options import DATA_OPTIONS, SPLIT_OPTIONS, Device, Json, give, say_aside, with_options
+from basrelief.cli_options import (
+    DATA_OPTIONS,
+    SPLIT_OPTIONS,
+    Device,
+    Ensemble,
+    Json,
+    Mirror,
+    Overwrite,
+    Threshold,
+    Tile,
+    Trained,
+    give,
+    read_threshold,
+    say_aside,
+    with_options,
+)
 
 app = typer.Typer()
 
@@ -15,28 +30,13 @@ GROUP_OPTIONS = {name: SPLIT_OPTIONS[name] for name in ("group_blocks", "group_f
 Metric = Annotated[
     str | None, typer.Option(metavar="NAME", help="What the details go by.  [default: the run's own metric]")
 ]
-Threshold = Annotated[
-    str | None,
-    typer.Option(
-        metavar="X", help="A pixel is mask above this probability; best: as found on validation.  [default: 0.5]"
-    ),
-]
-Tile = Annotated[
-    str | None,
-    typer.Option(metavar="N", help="Side of overlapping tiles for large images; none: resize.  [default: auto]"),
-]
-Mirror = Annotated[
-    bool | None, typer.Option("--mirror/--no-mirror", help="Average with the mirrored image's result.  [default: no]")
-]
-Ensemble = Annotated[bool, typer.Option("--ensemble", help="Of a study, average the networks of all seeds.")]
 ScoresOut = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report here, with a line an image.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
 
 
 @app.command()
 @with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
+    run: Trained,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="Other data; the run's own test images if not given.")
     ] = None,
@@ -82,8 +82,8 @@ def evaluate(
 @app.command()
 @with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def compare(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one.")],
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one.")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="What they are compared on.")],
     metric: Metric = None,
     margin: Annotated[
@@ -133,26 +133,74 @@ def compare(
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study.")],
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Images and folders of images.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where masks and depth go.")],
+    run: Trained,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...", help="Images, folders of them, patterns in quotes, videos; - is standard input."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results go: NAME_mask.png, NAME_depth.png.")],
+    soft: Annotated[
+        int | None, typer.Option(metavar="BITS", help="8 or 16: write the probability instead of the hard mask.")
+    ] = None,
+    npy: Annotated[bool, typer.Option("--npy", help="Write arrays of floats as well.")] = False,
+    preview: Annotated[bool, typer.Option("--preview", help="Write pictures to look at as well.")] = False,
+    cutout: Annotated[bool, typer.Option("--cutout", help="Write the figure with transparency as well.")] = False,
+    replace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT", help="Write the figure before a colour, the picture in a FILE, blur or blur:SIGMA as well."
+        ),
+    ] = None,
+    ply: Annotated[bool, typer.Option("--ply", help="Write depth as a cloud of points as well.")] = False,
+    fov: Annotated[float | None, typer.Option(metavar="DEG", help="The camera's horizontal field of view.")] = None,
+    intrinsics: Annotated[
+        str | None, typer.Option(metavar="FX,FY,CX,CY", help="Of the camera, in pixels, instead of --fov.")
+    ] = None,
+    boxes: Annotated[
+        bool, typer.Option("--boxes", help="Write connected components of masks as COCO JSON as well.")
+    ] = False,
+    min_area: Annotated[
+        int | None, typer.Option(metavar="PX", help="Leave out smaller components.  [default: 1]")
+    ] = None,
+    every: Annotated[int, typer.Option(metavar="N", help="Of videos, take one frame of N.")] = 1,
     background: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The empty scene, or a folder of them named as the inputs.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
+    threshold: Threshold = None,
+    tile: Tile = None,
+    mirror: Mirror = None,
+    ensemble: Ensemble = False,
+    overwrite: Overwrite = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Write mask and depth of images, at each image's own size."""
+    """Write mask and depth of images, and what is made of them, at each image's own size."""
     from basrelief import app_use as functions
     from basrelief.terminal import counting
 
-    with counting("Predicting") as progress:
+    with counting("Predicting", "images/s") as progress:
         result = functions.predict(
             run,
             inputs,
             out,
+            soft=soft,
+            npy=npy,
+            preview=preview,
+            cutout=cutout,
+            replace=replace,
+            ply=ply,
+            fov=fov,
+            intrinsics=intrinsics,
+            boxes=boxes,
+            min_area=min_area,
+            every=every,
             background=background,
+            threshold=read_threshold(threshold),
+            tile=tile,
+            mirror=mirror,
+            ensemble=ensemble,
             device=device or "auto",
             overwrite=overwrite,
             progress=progress,
@@ -162,22 +210,11 @@ def predict(
         raise typer.Exit(1)
 
 
-def read_threshold(text: str | None) -> Any:
-    """Return what ``--threshold`` says: None, a number, or "best"."""
-    from basrelief.errors import UsageError
-
-    if text is None or text == "best":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"--threshold {text}: expected a probability between 0 and 1, or best.") from None
-
-
 def _say_predicted(result: dict[str, Any]) -> None:
     kept = f", {result['kept']} kept from before (--overwrite replaces them)" if result["kept"] else ""
     if result["note"]:
         say_aside(result["note"])
-    typer.echo(f"{result['written']} predicted into {result['out']}{kept}.")
+    speed = f", {result['images_per_second']:.3g} images/s" if result["written"] else ""
+    typer.echo(f"{result['written']} predicted into {result['out']}{speed}{kept}.")
     for why in result["failed"].values():
         say_aside(why)

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from basrelief.data.inspect import Inspection
@@ -18,13 +27,23 @@ _out = Console(soft_wrap=True, highlight=False)
 _err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+class _SpeedColumn(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.3g} {self._unit}" if task.speed else "")
+
+
 @contextlib.contextmanager
-def counting(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function ``(done, total)`` that draws a bar."""
+def counting(title: str, speed: str = "") -> Iterator[Callable[[int, int], None]]:
+    """Yield a function ``(done, total)`` that draws a bar; ``speed`` names what is done a second, "" shows none."""
     with Progress(
         TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
+        *([_SpeedColumn(speed)] if speed else []),
         TimeRemainingColumn(),
         console=_err,
         transient=True,
