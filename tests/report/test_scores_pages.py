@@ -92,8 +92,8 @@ def test_the_page_says_what_its_numbers_rest_on() -> None:
     assert "nothing of the same training with another seed" in page
     assert "do not choose a threshold here" in page
     assert "have an empty true mask" in page
-    assert "used and best on validation, 0.5" in page
-    assert "best on validation, 0.3" in page
+    assert "used, best 0.5" in page
+    assert ">best 0.3<" in page
     assert "a leads on 1, b on 1; on 1 they are the same." in pages()["comparison"]
 
 

@@ -65,6 +65,7 @@ class Home:
 
     @property
     def run(self) -> Mapping[str, Any]:
+        """``run.json``, or what an exported file carries of it."""
         return self.loaded.predictor.run
 
     def owns(self, data: str | Path | None) -> bool:

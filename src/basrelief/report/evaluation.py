@@ -181,17 +181,18 @@ def _thresholds(found: Mapping[str, Any] | None) -> list[ClassPlot]:
             continue
         used = found["used"][place]
         best = stored["best"][place] if stored else None
-        marks = [(used, f"used, {used:g}")] if best != used else [(used, f"used and best on validation, {used:g}")]
+        marks = [(used, f"used {used:g}")] if best != used else [(used, f"used, best {used:g}")]
         if best is not None and best != used:
-            marks.append((best, f"best on validation, {best:g}"))
+            marks.append((best, f"best {best:g}"))
         if stored is None:
             says = "The run stores no threshold: it was trained before they were."
         elif stored["score"][place] is None:
             says = "No validation image had a known pixel of this class."
         else:
+            score, at_half = (format_number(stored[key][place], 4) for key in ("score", "at_half"))
             says = (
-                f"On validation, at the training resolution: {format_number(stored['score'][place], 4)} at {best:g}, "
-                f"{format_number(stored['at_half'][place], 4)} at 0.5."
+                f"Best on the validation images, at the training resolution: {best:g}, with a mean IoU there of "
+                f"{score} against {at_half} at 0.5."
             )
         plot = draw_square(
             f"Mean IoU by threshold, {name}",

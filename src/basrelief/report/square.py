@@ -54,7 +54,12 @@ def draw_square(
         return _across(x, pair[0]), _up(y, pair[1])
 
     middle = (LEFT + WIDTH - RIGHT) / 2
-    marked = [(_across(x, at), text, "start" if _across(x, at) < middle else "end") for at, text in marks]
+    # Beside the mark where there is room; of two marks, on the sides away from each other.
+    first = min((at for at, _ in marks), default=0.0)
+    marked = []
+    for at, text in marks:
+        right = at > first if len(marks) > 1 else _across(x, at) < middle
+        marked.append((_across(x, at), text, "start" if right else "end"))
     return Square(
         says,
         across,
