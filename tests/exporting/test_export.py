@@ -165,7 +165,7 @@ def test_a_file_that_differs_from_the_run_is_not_written(
 
     monkeypatch.setattr(exporting, "WholeNetwork", Wrong)
     with pytest.raises(OutputError, match=r"differs from the run by .* nothing was written"):
-        br.export(folder / "masks", "torch", out=tmp_path / "wrong.pt2")
+        br.export(folder / "masks", "safetensors", out=tmp_path / "wrong.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -113,7 +113,7 @@ class _Axis:
         weights = (1 - distance / scale.clamp(min=1.0)).clamp(min=0.0) * (self.held > 0)
         weights = weights / weights.sum(1, keepdim=True)
         whole: Tensor = (weights * 2**_BITS + 0.5).floor()
-        return whole / 2**_BITS
+        return whole.div(2**_BITS)
 
 
 def enlarge(planes: Tensor, height: int, width: int) -> Tensor:
