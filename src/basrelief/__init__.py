@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from basrelief.app_data import compose as compose
     from basrelief.app_data import inspect as inspect
     from basrelief.app_data import pack as pack
+    from basrelief.app_scores import compare as compare
     from basrelief.app_scores import evaluate as evaluate
     from basrelief.app_share import export as export
     from basrelief.app_use import load_predictor as load_predictor
@@ -33,6 +34,7 @@ _HOMES = {
     "Prediction": "basrelief.inference.prediction",
     "Predictor": "basrelief.inference.predictor",
     "Sample": "basrelief.batch",
+    "compare": "basrelief.app_scores",
     "compose": "basrelief.app_data",
     "create_model": "basrelief.models",
     "evaluate": "basrelief.app_scores",

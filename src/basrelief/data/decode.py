@@ -40,12 +40,13 @@ STACK_SUFFIXES = TIFF_SUFFIXES | {".gif", ".webp", ".apng"}
 GREY_TOLERANCE = 24  # channels of a lossy file this near to each other are one grey channel with noise
 
 
-def read_image(path: File) -> np.ndarray:
+def read_image(path: File, *, formats: tuple[str, ...] | None = None) -> np.ndarray:
     """Return an image as uint8 (H, W, 3).
 
     Grey, 1-bit, palette, CMYK, 16-bit and alpha are converted: transparent parts are laid on black; 16-bit values are
     divided by 257, unless none exceeds 255, which is 8-bit data in a wider file and stays as it is; floats must lie
-    in [0, 1]. Of an animation or a stack, the first frame is taken.
+    in [0, 1]. Of an animation or a stack, the first frame is taken. ``formats`` names Pillow's decoders that may see
+    the file, where it comes from somebody else; all of them if not given.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def read_image(path: File) -> np.ndarray:
         else:
             array, source = read_beyond_pillow(path)
         if array is None:
-            with Image.open(source) as picture:
+            with Image.open(source, formats=formats) as picture:
                 array = _pillow_colours(picture, path)
         return _to_bytes(array, path)
 

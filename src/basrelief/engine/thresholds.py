@@ -38,18 +38,19 @@ def find_thresholds(model: nn.Module, loader: Loader, activations: Mapping[str, 
     """
     model.eval()
     loader = loader.serving(np.array_split(loader.rows, processes.count())[processes.number()])
-    total, count = None, None
+    own: tuple[np.ndarray, np.ndarray] | None = None
     for _, batch in loader.in_order():
         preds = activate(forward(model, batch), activations)
         if "mask" not in preds or batch.mask is None:
             break
         found = iou_by_threshold(preds["mask"], batch.mask, batch.mask_valid, thresholds=THRESHOLDS)
         sums, known = found.nansum(0).numpy(), found.isfinite().sum(0).numpy()
-        total, count = (sums, known) if total is None else (total + sums, count + known)
-    parts = [part for part in processes.from_all((total, count)) if part[0] is not None]
+        own = (sums, known) if own is None else (own[0] + sums, own[1] + known)
+    parts = [part for part in processes.from_all(own) if part is not None]
     if not parts:
         return None
-    return choose_thresholds(sum(part[0] for part in parts), sum(part[1] for part in parts))
+    totals, counts = zip(*parts, strict=True)
+    return choose_thresholds(np.sum(totals, axis=0), np.sum(counts, axis=0))
 
 
 def choose_thresholds(total: np.ndarray, count: np.ndarray) -> dict[str, Any]:

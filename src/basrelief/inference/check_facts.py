@@ -22,6 +22,7 @@ _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 _Side = Annotated[int, Field(ge=1, le=2**20)]
 # A name goes into tables, pages and maybe file names: no control characters, and no way out of a folder.
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00-\x1f\x7f\\]+$")]
+_Class = Annotated[_Name, StringConstraints(max_length=200)]
 _Text = Annotated[str, StringConstraints(max_length=2000)]
 _Words = Annotated[str, StringConstraints(max_length=60)]
 _Target = Literal["mask", "depth"]
@@ -93,7 +94,7 @@ class _Carried(_Checked):
     basrelief: int
     network: _Text
     resolution: tuple[_Side, _Side]
-    classes: Annotated[list[_Name], Field(max_length=MOST_CLASSES)]
+    classes: Annotated[list[_Class], Field(max_length=MOST_CLASSES)]
     activations: dict[_Target, Literal[tuple(ACTIVATIONS)]]  # type: ignore[valid-type]
     targets: Annotated[list[_Target], Field(min_length=1, max_length=2)]
     heads: Annotated[list[_Target], Field(min_length=1, max_length=2)]

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from basrelief.errors import DataError, UsageError
 from basrelief.files import output_errors
 from basrelief.inference.pretrained import CONFIG, WEIGHTS, Trained, save_folder
+from basrelief.models.encoders import is_reachable
 
 if TYPE_CHECKING:
     from basrelief.inference.predictor import Threshold
     from basrelief.inference.tiles import Tile
 
-PREFIX = "hf://"
+_ADDRESS = re.compile(r"hf:/{1,2}(?=[^/])")  # hf://; pathlib makes one slash of the two
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
 _REVISION = re.compile(r"[\w.-][\w./-]*")
 
@@ -102,7 +103,7 @@ class Shareable:
 
         place = Path(pretrained_model_name_or_path)
         if not place.exists():
-            name = str(pretrained_model_name_or_path).removeprefix(PREFIX)
+            name = str(pretrained_model_name_or_path).removeprefix("hf://")
             if not _NAME.fullmatch(name):
                 raise DataError(f"{name} is no folder here, and no name on the hub, which would be OWNER/NAME.")
             place = download(
@@ -159,6 +160,9 @@ class Shareable:
             raise UsageError(
                 "Pushing to the hub needs a token that may write: run hf auth login, set HF_TOKEN, or give token=."
             )
+        unasked = _unasked()
+        if unasked:
+            raise DataError(f"Nothing was pushed: {unasked}. Try again with a connection.")
         api = huggingface_hub.HfApi(token=token)
         with tempfile.TemporaryDirectory() as folder:
             save_folder(cast("Any", self).run, trained, Path(folder), name=repo_id, license=license, overwrite=True)
@@ -182,7 +186,12 @@ class Shareable:
         return self.trained
 
 
-def read_address(text: str) -> tuple[str, str | None]:
+def is_address(path: str | Path) -> bool:
+    """Return whether this names a network on the hub: ``hf://OWNER/NAME``."""
+    return _ADDRESS.match(str(path)) is not None
+
+
+def read_address(path: str | Path) -> tuple[str, str | None]:
     """Split ``hf://OWNER/NAME`` or ``hf://OWNER/NAME@REVISION`` into name and revision.
 
     Raises
@@ -190,9 +199,9 @@ def read_address(text: str) -> tuple[str, str | None]:
     UsageError
         For anything else.
     """
-    name, at, revision = text.removeprefix(PREFIX).partition("@")
+    name, at, revision = _ADDRESS.sub("", str(path)).partition("@")
     if not _NAME.fullmatch(name) or (at and not _REVISION.fullmatch(revision)):
-        raise UsageError(f"{text}: expected hf://OWNER/NAME, or hf://OWNER/NAME@REVISION.")
+        raise UsageError(f"{path}: expected hf://OWNER/NAME, or hf://OWNER/NAME@REVISION.")
     return name, revision or None
 
 
@@ -214,24 +223,35 @@ def download(
     """
     import huggingface_hub
 
+    why = "local_files_only is set" if local_files_only else _unasked()
     options: dict[str, Any] = {
         "token": token,
         "cache_dir": cache_dir,
-        "local_files_only": local_files_only,
-        "force_download": force_download,
+        "local_files_only": bool(why),
+        "force_download": force_download and not why,
     }
-    with _hub_errors(name, revision):
+    with _hub_errors(name, revision, why):
         config = Path(huggingface_hub.hf_hub_download(name, CONFIG, revision=revision, **options))
         # Of the same commit, whatever is pushed meanwhile: the cache names the folder after it.
         huggingface_hub.hf_hub_download(name, WEIGHTS, revision=config.parent.name, **options)
     return config.parent
 
 
+def _unasked() -> str:
+    """Return why the hub cannot be asked; "" if it can. Its own client would try for half a minute to find out."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    return "" if is_reachable(constants.ENDPOINT) else f"the hub ({constants.ENDPOINT}) cannot be reached"
+
+
 @contextlib.contextmanager
-def _hub_errors(name: str, revision: str | None = None) -> Iterator[None]:
+def _hub_errors(name: str, revision: str | None = None, why: str = "") -> Iterator[None]:
     """Turn what can go wrong with the hub into one sentence each."""
     from huggingface_hub import constants, errors
 
+    transport: Any = getattr(errors, "HTTPError", OSError)  # of whichever HTTP client the hub's package uses
     login = "log in with hf auth login, set HF_TOKEN, or give token="
     at = f"{name} at {revision}" if revision else name
     try:
@@ -261,11 +281,11 @@ def _hub_errors(name: str, revision: str | None = None) -> Iterator[None]:
                 f"The hub refuses {name} ({status}): the token may not do that. To change it: {login}."
             ) from None
         raise DataError(f"The hub could not do it ({_first_line(error)}). Try again in a while.") from None
-    except (errors.LocalEntryNotFoundError, errors.HTTPError, OSError) as error:
+    except (errors.LocalEntryNotFoundError, transport, OSError) as error:
+        reason = why or f"the hub ({constants.ENDPOINT}) cannot be reached: {_first_line(error)}"
         raise DataError(
-            f"{at} is not on this machine, and the hub ({constants.ENDPOINT}) was not asked or cannot be reached. Try "
-            "again with a connection; or download its files elsewhere and give their folder. HF_HUB_OFFLINE and "
-            f"local_files_only keep it from being asked. ({_first_line(error)})"
+            f"{at} is not on this machine, and {reason}. Try again with a connection; or fetch its {CONFIG} and "
+            f"{WEIGHTS} elsewhere, and give the folder that they are in."
         ) from None
 
 

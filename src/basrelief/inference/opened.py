@@ -12,7 +12,7 @@ from torch import nn
 
 from basrelief.engine.machine import choose_machine
 from basrelief.errors import DataError
-from basrelief.inference.hub import PREFIX, download, read_address
+from basrelief.inference.hub import download, is_address, read_address
 from basrelief.inference.network import Network, torch_network
 from basrelief.inference.pretrained import CONFIG, INFERENCE, WEIGHTS, Trained, load_folder, load_safetensors
 
@@ -56,8 +56,8 @@ def open_shared(path: str | Path, device: str) -> Opened | None:
     DataError
         For a file of any other kind, and for one that is damaged.
     """
-    if str(path).startswith(PREFIX):
-        name, revision = read_address(str(path))
+    if is_address(path):
+        name, revision = read_address(path)
         folder = download(name, revision=revision)
         return _of_torch(*load_folder(folder), folder, device, f"Using {name} of the hub, commit {folder.name[:8]}.")
     place = Path(path)
@@ -98,6 +98,6 @@ def open_shared(path: str | Path, device: str) -> Opened | None:
 
 def _of_torch(run: dict[str, Any], model: nn.Module, source: Path, device: str, note: str = "") -> Opened:
     network = torch_network(model, run["activations"], torch.device(choose_machine(device, "fp32").device))
-    inference = INFERENCE | run.pop("inference", {})
+    inference = {**INFERENCE, **run.pop("inference", {})}
     origin = run.pop("origin", None)
     return Opened(run, network, Trained(model, inference, origin=origin), inference, source, note)

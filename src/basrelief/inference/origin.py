@@ -44,7 +44,9 @@ def find_origin(run: Mapping[str, Any], folder: Path, home: Path) -> dict[str, A
 
 
 def _data(run: Mapping[str, Any], plan: Mapping[str, Any], groups: Mapping[str, int]) -> dict[str, Any]:
-    split = next((one for one in plan.get("splits") or [] if one.get("fingerprint") == run.get("split")), {})
+    split: Mapping[str, Any] = next(
+        (one for one in plan.get("splits") or [] if one.get("fingerprint") == run.get("split")), {}
+    )
     rule = split.get("rule")
     shares = isinstance(rule, str) and not rule.strip("0123456789./")  # else it may be a file
     return {

@@ -28,7 +28,11 @@ KEY = "basrelief"  # of the header that holds the facts
 MOST_TENSORS = 20_000  # of a file
 CALLS_A_TENSOR = 100  # that building a network may make for each of its tensors; the greediest we know makes 35
 LARGEST_HEADER = 16 * 2**20  # bytes; the largest networks with their facts need less than one megabyte
-INFERENCE = {"threshold": 0.5, "tile": "auto", "mirror": False}  # how a network is used where nothing else is said
+INFERENCE: Mapping[str, Any] = {
+    "threshold": 0.5,
+    "tile": "auto",
+    "mirror": False,
+}  # how a network is used where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,9 @@ def load_folder(folder: Path) -> tuple[dict[str, Any], nn.Module]:
 
 def _load_network(config: Mapping[str, Any], path: Path) -> nn.Module:
     shapes, _ = _read_header(path)
-    with torch.device("meta"), _Sketching(CALLS_A_TENSOR * (len(shapes) + 100)):
+    # The outermost puts gradients back as they were: being stopped may fall into an initialisation that is without.
+    grad, steps = torch.set_grad_enabled(torch.is_grad_enabled()), CALLS_A_TENSOR * (len(shapes) + 100)
+    with grad, torch.device("meta"), _Sketching(steps):
         sketch = _build(config, path).state_dict()
     ours = {name: tuple(value.shape) for name, value in sketch.items()}
     for name, shape in ours.items():

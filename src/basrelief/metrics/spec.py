@@ -85,7 +85,8 @@ class Planes:
     @cached_property
     def hard(self) -> Tensor:
         """1 where the prediction is above the threshold, else 0."""
-        return (self.pred > self._threshold).to(self.pred.dtype)
+        hard: Tensor = self.pred > self._threshold
+        return hard.to(self.pred.dtype)
 
     @cached_property
     def pixels(self) -> Tensor:

@@ -1,0 +1,83 @@
+"""What answers requests: a network, what a request may take, and what runs its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from basrelief.inference.planes import Planes, collect, facts_of
+from basrelief.inference.prediction import Prediction
+from basrelief.inference.predictor import Predictor
+from basrelief.serving.answers import kinds_of
+from basrelief.serving.limits import Limits
+from basrelief.serving.reading import FORMATS, read_upload
+from basrelief.serving.work import Work
+
+
+@dataclass(frozen=True)
+class Service:
+    """What answers requests.
+
+    Attributes
+    ----------
+    predictor, limits
+        The network, and what a request may take.
+    work
+        What runs predictions.
+    title
+        The network's name, for people.
+    """
+
+    predictor: Predictor
+    limits: Limits
+    work: Work
+    title: str
+
+    def predict(self, image: bytes | Path, background: bytes | Path | None) -> Prediction:
+        """Read what was uploaded and predict it; for a thread of ``work``."""
+        return self.predictor(*self._read(image, background))
+
+    def planes(
+        self, image: bytes, background: bytes | None, wanted: Collection[str], threshold: float | None = None
+    ) -> Planes:
+        """Return the wanted planes of an upload, see ``Planes``, at another threshold if given; for a thread."""
+        facts = facts_of(self.predictor)
+        if threshold is not None:
+            facts = replace(facts, thresholds=(threshold,) * len(facts.classes))
+        array, behind = self._read(image, background)
+        return collect(self.predictor.bands(array, behind), array, facts, wanted)
+
+    def _read(self, image: bytes | Path, background: bytes | Path | None) -> tuple[np.ndarray, np.ndarray | None]:
+        behind = None if background is None else read_upload(background, self.limits, "background")
+        return read_upload(image, self.limits), behind
+
+    def facts(self) -> dict[str, Any]:
+        """Return what ``/api/info`` tells: of the network, not of where it lies."""
+        run, limits = self.predictor.run, self.limits
+        return {
+            "basrelief": metadata.version("basrelief"),
+            "title": self.title,
+            "network": run["network"],
+            "resolution": list(self.predictor.resolution),
+            "targets": list(run["targets"]),
+            "classes": list(run["classes"]),
+            "thresholds": list(self.predictor.thresholds),
+            "takes_background": self.predictor.takes_background,
+            "depth_unit": run["depth_unit"] or "",
+            "depth_kind": run["depth_kind"] or "",
+            "outputs": ["json", *kinds_of(tuple(run["targets"])), "zip"],
+            "formats": list(FORMATS),
+            "limits": {
+                "file_bytes": limits.max_bytes,
+                "pixels": limits.max_pixels,
+                "queue": limits.queue,
+                "seconds": limits.seconds,
+            },
+            "versions": {"torch": str(torch.__version__), "numpy": np.__version__},
+        }
