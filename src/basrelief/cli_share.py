@@ -31,7 +31,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The file to write.  [default: the run's name, here]")
     ] = None,
-    opset: Annotated[int | None, typer.Option(metavar="N", help="ONNX's opset, 18 to 23.  [default: 18]")] = None,
+    opset: Annotated[int | None, typer.Option(metavar="N", help="ONNX's opset, 18 to 24.  [default: 18]")] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Write a second ONNX file in 8-bit whole numbers, and say what it costs.")
     ] = False,

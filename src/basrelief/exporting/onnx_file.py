@@ -20,7 +20,7 @@ from basrelief.exporting.program import first_line
 from basrelief.inference.facts import carried
 
 OPSET = 18  # what torch's own translations are written in; others are converted from it
-OPSETS = range(18, 24)
+OPSETS = range(18, 25)
 NETWORK = "model"  # how the names of the network's own nodes begin, and no others
 
 

@@ -112,7 +112,8 @@ class _Axis:
         distance = (torch.arange(self.held.shape[0], dtype=torch.float64) + 0.5 - centers[:, None]).abs()
         weights = (1 - distance / scale.clamp(min=1.0)).clamp(min=0.0) * (self.held > 0)
         weights = weights / weights.sum(1, keepdim=True)
-        return (weights * 2**_BITS + 0.5).floor() / 2**_BITS
+        whole: Tensor = (weights * 2**_BITS + 0.5).floor()
+        return whole.div(2**_BITS)
 
 
 def enlarge(planes: Tensor, height: int, width: int) -> Tensor:

@@ -50,8 +50,9 @@ class OnnxFile:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other threads read and write files
+        providers = _providers(device, onnxruntime)
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=_providers(device, onnxruntime))
+            self._session = onnxruntime.InferenceSession(content, options, providers=providers)
         except Exception as error:  # onnxruntime's exceptions have no common class but this
             raise self._damaged(error) from None
         self.inputs = tuple(plane.name for plane in self._session.get_inputs())
