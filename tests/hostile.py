@@ -91,7 +91,8 @@ def hostile() -> dict[str, tuple[bytes, int]]:
         "jpeg of thousands of scans": (scans_bomb(200), 400),
         "webp truncated": (good_webp[: len(good_webp) // 2], 400),
         "webp of 16,383 x 16,383": (
-            b"RIFF\x30\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xfe\x3f\0\xfe\x3f\0VP8 \x0a\0\0\0\0\0\0\x9d\x01\x2a\xff\x3f\xff\x3f",
+            b"RIFF\x30\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xfe\x3f\0\xfe\x3f\0"
+            b"VP8 \x0a\0\0\0\0\0\0\x9d\x01\x2a\xff\x3f\xff\x3f",
             413,
         ),
         "bmp packed": (packed.getvalue()[:30] + b"\1\0\0\0" + packed.getvalue()[34:], 400),

@@ -11,8 +11,8 @@ import pytest
 import basrelief
 
 PUBLIC = {
-    "Batch", "BasreliefError", "Sample", "__version__", "compose", "create_model",
-    "evaluate", "inspect", "load_predictor", "lr_range",
+    "Batch", "BasreliefError", "Prediction", "Predictor", "Sample", "__version__", "compare", "compose",
+    "create_model", "evaluate", "export", "inspect", "load_predictor", "lr_range",
     "pack", "parse_loss", "predict", "study", "train",
 }  # fmt: skip
 HEAVY = {"torch", "numpy", "polars", "scipy", "accelerate", "plotly", "PIL", "pydantic", "tensorboard"}

@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from basrelief.app_data import compose as compose
     from basrelief.app_data import inspect as inspect
     from basrelief.app_data import pack as pack
+    from basrelief.app_scores import compare as compare
     from basrelief.app_scores import evaluate as evaluate
+    from basrelief.app_share import export as export
     from basrelief.app_use import load_predictor as load_predictor
     from basrelief.app_use import predict as predict
     from basrelief.batch import Batch as Batch
     from basrelief.batch import Sample as Sample
     from basrelief.errors import BasreliefError as BasreliefError
+    from basrelief.inference.prediction import Prediction as Prediction
+    from basrelief.inference.predictor import Predictor as Predictor
     from basrelief.losses.expression import parse_loss as parse_loss
     from basrelief.models import create_model as create_model
 
@@ -27,10 +31,14 @@ __version__ = "0.1.0"
 _HOMES = {
     "Batch": "basrelief.batch",
     "BasreliefError": "basrelief.errors",
+    "Prediction": "basrelief.inference.prediction",
+    "Predictor": "basrelief.inference.predictor",
     "Sample": "basrelief.batch",
+    "compare": "basrelief.app_scores",
     "compose": "basrelief.app_data",
     "create_model": "basrelief.models",
     "evaluate": "basrelief.app_scores",
+    "export": "basrelief.app_share",
     "inspect": "basrelief.app_data",
     "load_predictor": "basrelief.app_use",
     "lr_range": "basrelief.app",

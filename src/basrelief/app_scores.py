@@ -2,74 +2,324 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from basrelief.config import DataSettings, checked
 from basrelief.data import INSTANCE_FORMATS, find_format, open_source
+from basrelief.data.source import Source
 from basrelief.data.store import READING, detect_store
 from basrelief.errors import DataError, UsageError
-from basrelief.inference.load import load
-from basrelief.inference.own_size import score_source
-from basrelief.metrics import DEFINITIONS_VERSION, alignments_of
-from basrelief.studies.stored import reopen
+from basrelief.inference.comparison import compare_networks, say_comparison
+from basrelief.inference.evaluation import evaluate_source
+from basrelief.inference.fit import fit_metrics
+from basrelief.inference.load import Loaded, load
+from basrelief.inference.own_size import Selection
+from basrelief.inference.predictor import Threshold, Tile
+from basrelief.inference.score_files import check_out, write_comparison, write_evaluation
+from basrelief.metrics import DEFINITIONS_VERSION
+from basrelief.studies.stored import Prepared, reopen
+
+Progress = Callable[[int, int], None]
 
 
 def evaluate(
-    run: str | Path, data: str | Path | None = None, *, device: str = "auto", **options: Any
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    device: str = "auto",
+    threshold: Threshold | None = None,
+    tile: Tile | None = None,
+    mirror: bool | None = None,
+    ensemble: bool = False,
+    metric: str | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Score a run on data, at each image's own size.
+    """Score a trained network on data, at each image's own size.
 
     On the data that it was trained on (the default), only the test images count. Other data is read as the run's own
-    was, unless ``options`` say otherwise, and images seen in training are left out of it.
+    was, unless ``options`` say otherwise, and images seen in training are left out of it. An exported file knows no
+    data: it needs ``data``, and cannot tell what was seen.
+
+    Parameters
+    ----------
+    run
+        A run, a study, or an exported file.
+    data
+        Other data; None: the run's own.
+    device, threshold, tile, mirror, ensemble
+        As in ``load_predictor``; None: its defaults. Metrics of the hard mask use the threshold.
+    metric
+        What strata and the worst images go by; None: the run's own metric, where it fits.
+    out
+        Folder for ``evaluation.json``, ``images.parquet`` and ``report.html``; None: nothing is written.
+    overwrite
+        Whether files of an earlier evaluation there are replaced.
+    progress
+        Called with (done, all).
+    **options
+        How other data is read, by the names of ``DataSettings``.
 
     Returns
     -------
     dict
         ``run``, ``note`` (which run of a study), ``on`` (what was scored, in words), ``metrics`` (name -> mean or
-        None), ``counts`` (of images with an empty mask and of those without a known pixel), ``images`` (how many),
-        ``seen`` (left out for having been seen in training), ``depth_unit``, ``failed`` (sample -> why),
-        ``definitions`` (the version of the metrics' definitions).
+        None), ``intervals`` (name -> [low, high] over further images, or None), ``level``, ``refused`` (metric -> why
+        it does not fit), ``counts`` (of images with an empty mask and of those without a known pixel), ``images`` and
+        ``groups`` (how many), ``seen`` (left out for having been seen in training), ``failed`` (sample -> why),
+        ``primary`` (the metric of what follows), ``strata``, ``worst``, ``calibration``, ``threshold``,
+        ``mask_threshold`` (one a class, as used), ``depth_unit``, ``notes``, ``definitions`` (the version of the
+        metrics' definitions), ``out``.
+
+    Raises
+    ------
+    UsageError
+        For a metric that does not fit, an exported file without data, or options for the run's own data.
+    DataError
+        When nothing can be scored.
+    OutputError
+        When ``out`` holds an evaluation already.
     """
-    loaded = load(run, device=device)
-    predictor, home_folder = loaded.predictor, loaded.home
-    if home_folder is None:
-        raise UsageError(f"{loaded.source} carries no data.")
-    prepared = reopen(home_folder)
-    home, index = prepared.plan.data, prepared.store.index
-    rows = next((split.rows for split in prepared.splits if split.fingerprint() == predictor.run.get("split")), None)
-    if rows is None:
-        raise DataError(
-            f"{loaded.source / 'run.json'} is of another split than {home_folder} holds. Put it back as it was."
-        )
+    folder = None if out is None else check_out(Path(out), "evaluation.json", overwrite=overwrite)
+    use = {"threshold": threshold, "tile": tile, "mirror": mirror}
+    network = _Network(_load(run, device, ensemble, use))
     given = {name: value for name, value in options.items() if value is not None}
-    align = alignments_of(predictor.run["settings"]["metric"])
-    settings = home
-    if data is not None:
+    source, own_data = network.open(data, given)
+    fit = fit_metrics(network.run, source, metric=metric, own_data=own_data)
+    if own_data:
+        selection = Selection(wanted=network.test_images(), resolution=network.loaded.predictor.resolution)
+        which = "test images"
+    else:
+        selection, which = Selection(seen=network.seen_images()), "images not seen in training"
+        if network.prepared is None:
+            which = "all images (an exported file does not tell which were seen in training)"
+    found = evaluate_source(
+        network.loaded.predictor,
+        source,
+        fit,
+        metric=metric,
+        selection=selection,
+        pictures=folder is not None,
+        progress=progress,
+    )
+    on = f"{source.location}, {which}, at their own size{_say_threshold(found.document['mask_threshold'])}"
+    loaded = network.loaded
+    document = {"run": str(loaded.source), "note": loaded.note, "on": on, **found.document}
+    document |= {"definitions": DEFINITIONS_VERSION, "out": None if folder is None else str(folder)}
+    if folder is not None:
+        write_evaluation(folder, document, found, network.run)
+    return document
+
+
+def compare(
+    run_a: str | Path,
+    run_b: str | Path,
+    data: str | Path,
+    *,
+    device: str = "auto",
+    threshold: Threshold | None = None,
+    tile: Tile | None = None,
+    mirror: bool | None = None,
+    ensemble: bool = False,
+    metric: str | None = None,
+    margin: float | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Compare two trained networks on the same images, those that neither has seen in training.
+
+    Data that either was trained on is read as it was then, and its test images count; other data is read as a's own
+    was, unless ``options`` say otherwise. This compares two networks: which loss is better needs a study.
+
+    Parameters
+    ----------
+    run_a, run_b
+        Runs, studies or exported files.
+    data
+        What they are compared on.
+    metric
+        The primary metric, which decides; None: that of a's run, where it fits both.
+    margin
+        Up to which difference they are practically equal; None: 0.005 for scores, 1 % for errors.
+    out
+        Folder for ``comparison.json``, ``images.parquet`` and ``compare.html``; None: nothing is written.
+    device, threshold, tile, mirror, ensemble, overwrite, progress, **options
+        As in ``evaluate``.
+
+    Returns
+    -------
+    dict
+        ``a`` and ``b`` (``run``, ``note``, ``mean``), ``metric``, ``difference`` (a − b) with ``low`` and ``high``
+        over further images, ``p``, ``level``, ``decision`` ("a", "b": that one is better, "equal", "undecided"),
+        ``winner``, ``margin``, ``more_images`` (how many would decide it), ``images``, ``scored`` (of them by both),
+        ``groups``, ``metrics`` (name -> a, b, difference, low, high), ``refused``, ``seen``, ``failed``, ``on``,
+        ``summary``, ``notes``, ``definitions``, ``out``.
+
+    Raises
+    ------
+    UsageError, DataError, OutputError
+        As ``evaluate``.
+    """
+    if margin is not None and not (np.isfinite(margin) and margin >= 0):
+        raise UsageError(f"--margin {margin}: expected a difference of 0 or more.")
+    folder = None if out is None else check_out(Path(out), "comparison.json", overwrite=overwrite)
+    use = {"threshold": threshold, "tile": tile, "mirror": mirror}
+    sides = [_Network(_load(run, device, ensemble, use)) for run in (run_a, run_b)]
+    given = {name: value for name, value in options.items() if value is not None}
+    owners = [side for side in sides if side.owns(data)]
+    reader = owners[0] if owners else sides[0]
+    source, own_data = reader.open(data, given)
+    networks = [
+        (side.loaded.predictor, fit_metrics(side.run, source, metric=metric, own_data=side in owners)) for side in sides
+    ]
+    seen: dict[tuple[int, int], frozenset[str]] = {}
+    for side in sides:
+        if side not in owners:
+            for size, hashes in side.seen_images().items():
+                seen[size] = seen.get(size, frozenset()) | hashes
+    selection = Selection(seen=seen)
+    if own_data:
+        wanted: dict[str, str | None] = dict(reader.test_images())
+        for owner in owners[1:]:
+            other = owner.test_images()
+            wanted = {name: known for name, known in wanted.items() if name in other}
+        if not wanted:
+            raise DataError(f"{data}: no image is a test image of both runs. Compare them on other data.")
+        selection = Selection(wanted=wanted, resolution=reader.loaded.predictor.resolution, seen=seen)
+    names = _names(sides)
+    found = compare_networks(
+        networks,
+        names,
+        source,
+        selection=selection,
+        metric=metric,
+        margin=margin,
+        pictures=folder is not None,
+        progress=progress,
+    )
+    document = dict(found.document)
+    means = document.pop("means")
+    heads = {
+        key: {"run": str(side.loaded.source), "name": name, "note": side.loaded.note, "mean": means[key]}
+        for key, side, name in zip(("a", "b"), sides, names, strict=True)
+    }
+    which = "test images of both" if len(owners) > 1 else "test images" if owners else "images not seen in training"
+    if any(side.prepared is None for side in sides):
+        which += " (as far as known: an exported file does not tell)"
+    thresholds = {key: list(side.loaded.predictor.thresholds) for key, side in zip(("a", "b"), sides, strict=True)}
+    same = thresholds["a"] == thresholds["b"] and "mask" in networks[0][1].targets
+    on = f"{source.location}, {which}, at their own size{_say_threshold(thresholds['a']) if same else ''}"
+    document = {**heads, "on": on, "summary": say_comparison(document, *names), **document}
+    document |= {"mask_threshold": thresholds, "definitions": DEFINITIONS_VERSION}
+    document |= {"out": None if folder is None else str(folder)}
+    if folder is not None:
+        write_comparison(folder, document, found)
+    return document
+
+
+def _load(run: str | Path, device: str, ensemble: bool, use: Mapping[str, Any]) -> Loaded:
+    # What was not asked for is left to the loader, which may know better of a saved network.
+    return load(run, device=device, ensemble=ensemble, **{name: one for name, one in use.items() if one is not None})
+
+
+@dataclass(eq=False)
+class _Network:
+    """A loaded network with the data it was trained on, as far as that is known."""
+
+    loaded: Loaded
+
+    def __post_init__(self) -> None:
+        self.prepared: Prepared | None = None if self.loaded.home is None else reopen(self.loaded.home)
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        return self.loaded.predictor.run
+
+    def owns(self, data: str | Path | None) -> bool:
+        """Tell whether this is the data that the network was trained on."""
+        if self.prepared is None:
+            return False
+        home = self.prepared.plan.data.location
+        return data is None or str(data) == home or Path(data).resolve() == Path(home).resolve()
+
+    def open(self, data: str | Path | None, given: dict[str, Any]) -> tuple[Source, bool]:
+        """Return data, read as the network's own was, and whether it is that."""
+        resolution = self.loaded.predictor.resolution
+        if self.prepared is None:
+            if data is None:
+                raise UsageError(f"{self.loaded.source} carries no data: say what to score it on, after its name.")
+            settings = checked(DataSettings, {"location": str(data), **given})
+            return open_source(settings.location, settings.options(resolution, 0)), False
+        home, seed = self.prepared.plan.data, self.prepared.plan.train.seed
+        if self.owns(data):
+            if given:
+                raise UsageError(
+                    f"{home.location} is the run's own data and is read as it was then; leave the options out."
+                )
+            return open_source(home.location, home.options(resolution, seed)), True
         fresh = {"location": str(data), "limit": None, "group_file": None, "group_blocks": None, "split": "group"}
         settings = checked(DataSettings, home.model_dump() | fresh | given)
         if find_format(settings.location, settings.options(None, 0)) not in INSTANCE_FORMATS:
             unset = {"categories": None, "single_instance": False, "min_box": None}
             settings = checked(DataSettings, settings.model_dump() | unset | given)
-        if detect_store(
-            settings.location
-        ):  # its values are understood; how the run's own files were read is nothing to it
-            settings = checked(
-                DataSettings, settings.model_dump() | dict.fromkeys(READING) | {"depth_invalid": ()} | given
-            )
-    if settings.location == home.location or Path(settings.location).resolve() == Path(home.location).resolve():
-        if given:
-            raise UsageError(
-                f"{home.location} is the run's own data and is read as it was then; leave the options out."
-            )
-        source = open_source(home.location, home.options(predictor.resolution, prepared.plan.train.seed))
-        test = dict(index[rows["test"]].select("id", "image_hash").iter_rows())
-        which, scores = "test images", score_source(predictor, source, wanted=test, align=align)
-    else:
-        source = open_source(settings.location, settings.options(predictor.resolution, prepared.plan.train.seed))
-        seen = frozenset(index["image_hash"].to_numpy()[np.concatenate([rows["train"], rows["val"]])].tolist())
-        which, scores = "images not seen in training", score_source(predictor, source, seen=seen, align=align)
-    on = f"{settings.location}, {which}, at their own size"
-    return {"run": str(loaded.source), "note": loaded.note, "on": on, **scores, "definitions": DEFINITIONS_VERSION}
+        if detect_store(settings.location):
+            # Its values are understood; how the run's own files were read is nothing to it.
+            plain = dict.fromkeys(READING) | {"depth_invalid": ()}
+            settings = checked(DataSettings, settings.model_dump() | plain | given)
+        return open_source(settings.location, settings.options(resolution, seed)), False
+
+    def test_images(self) -> dict[str, str]:
+        """Return the hash of each test image by its name."""
+        rows, index = self._split()
+        return dict(index[rows["test"]].select("id", "image_hash").iter_rows())
+
+    def seen_images(self) -> dict[tuple[int, int], frozenset[str]]:
+        """Return the hashes of training's and validation's images, by the resolution they are of; {} where unknown."""
+        if self.prepared is None:
+            return {}
+        rows, index = self._split()
+        hashes = index["image_hash"].to_numpy()[np.concatenate([rows["train"], rows["val"]])]
+        return {self.loaded.predictor.resolution: frozenset(hashes.tolist())}
+
+    def _split(self) -> tuple[Mapping[str, np.ndarray], pl.DataFrame]:
+        assert self.prepared is not None
+        fingerprint, index = self.run.get("split"), self.prepared.store.index
+        if self.run.get("ensemble") and fingerprint is None:
+            # Networks of several folds: what one is tested on, another was trained on.
+            rows = [split.rows for split in self.prepared.splits]
+            seen = np.unique(np.concatenate([part[name] for part in rows for name in ("train", "val")]))
+            every = np.unique(np.concatenate([part[name] for part in rows for name in part]))
+            return {"train": seen, "val": seen[:0], "test": np.setdiff1d(every, seen)}, index
+        for split in self.prepared.splits:
+            if split.fingerprint() == fingerprint:
+                return split.rows, index
+        raise DataError(
+            f"{self.loaded.source / 'run.json'} is of another split than {self.loaded.home} holds. Put it back as it "
+            "was."
+        )
+
+
+def _names(sides: list[_Network]) -> tuple[str, str]:
+    """Return what the two are called: the name of the run's folder, and of the folder above where that is the same."""
+    paths = [side.loaded.source for side in sides]
+    for parts in range(1, 4):
+        names = ["/".join(path.parts[-parts:]) for path in paths]
+        if names[0] != names[1]:
+            return names[0], names[1]
+    return f"{names[0]} (a)", f"{names[1]} (b)"
+
+
+def _say_threshold(thresholds: list[float] | None) -> str:
+    if not thresholds:
+        return ""
+    return f", masks where the probability is above {', '.join(f'{one:g}' for one in dict.fromkeys(thresholds))}"

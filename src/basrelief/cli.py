@@ -141,7 +141,7 @@ def _callback(
 
 
 def _say_run(run: dict[str, Any]) -> None:
-    from basrelief.terminal import show_scores
+    from basrelief.terminal_scores import show_scores
 
     title = f"Test scores of {run['loss']}, epoch {run['best_epoch']} of {len(run['curve'])}"
     show_scores(run["metrics"], title, run["depth_unit"] or "", run["counts"])

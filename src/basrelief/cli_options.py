@@ -17,6 +17,20 @@ Data = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Out = Annotated[str | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")]  # or a URL
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")]
+Threshold = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X", help="A pixel is mask above this probability; best: as found on validation.  [default: 0.5]"
+    ),
+]
+Tile = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="Side of overlapping tiles for large images; none: resize.  [default: auto]"),
+]
+Mirror = Annotated[
+    bool | None, typer.Option("--mirror/--no-mirror", help="Average with the mirrored image's result.  [default: no]")
+]
+Ensemble = Annotated[bool, typer.Option("--ensemble", help="Of a study, average the networks of all seeds.")]
 
 # Option name (as in the settings) -> type and help. Shared by every command that reads data.
 DATA_OPTIONS: dict[str, tuple[Any, str]] = {
@@ -140,6 +154,23 @@ def _annotation(name: str, kind: Any, text: str) -> Any:
         return Annotated[list[str] | None, typer.Option(option, metavar="TEXT", help=text, show_default=False)]
     metavar = "DIR" if name in FOLDERS else {int: "N", float: "X"}.get(kind, "TEXT" if kind is str else "FILE")
     return Annotated[kind | None, typer.Option(option, metavar=metavar, help=text, show_default=False)]
+
+
+def read_tile(text: str | None) -> Any:
+    """Return what ``--tile`` says: None, a number of pixels, or a word that the predictor knows."""
+    return int(text) if text is not None and text.isdigit() else text
+
+
+def read_threshold(text: str | None) -> Any:
+    """Return what ``--threshold`` says: None, a number, or "best"."""
+    from basrelief.errors import UsageError
+
+    if text is None or text == "best":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--threshold {text}: expected a probability between 0 and 1, or best.") from None
 
 
 def to_json(document: Any) -> str:

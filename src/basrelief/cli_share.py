@@ -7,14 +7,55 @@ from typing import Annotated, Any
 
 import typer
 
-from basrelief.cli_options import Device, Json, say_aside, to_json
+from basrelief.cli_options import (
+    Device,
+    Ensemble,
+    Json,
+    Mirror,
+    Threshold,
+    Tile,
+    give,
+    read_threshold,
+    read_tile,
+    say_aside,
+    to_json,
+)
 
 app = typer.Typer()
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study.")],
+    to: Annotated[str, typer.Option(metavar="KIND", help="onnx, torch or safetensors.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The file to write.  [default: the run's name, here]")
+    ] = None,
+    opset: Annotated[int | None, typer.Option(metavar="N", help="ONNX's opset, 18 to 23.  [default: 18]")] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Write a second ONNX file in 8-bit whole numbers, and say what it costs.")
+    ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Images to check with.  [default: the run's validation images]"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a trained network as one file for other programs, checked against the run."""
+    from basrelief import app_share as functions
+    from basrelief.terminal import counting
+
+    with counting("Exporting") as progress:
+        result = functions.export(
+            run, to, out=out, opset=opset, int8=int8, data=data, overwrite=overwrite, progress=progress
+        )
+    give(result, as_json, _say_exported)
+
+
+@app.command()
 def serve(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or a saved network.")],
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0: for the whole network.")
     ] = "127.0.0.1",
@@ -27,14 +68,10 @@ def serve(
     queue: Annotated[int, typer.Option(metavar="N", help="Requests at once, at work or waiting.")] = 256,
     timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that one request may take.")] = 60,
     page: Annotated[bool, typer.Option("--page/--no-page", help="A page for people beside the API.")] = True,
-    threshold: Annotated[
-        str, typer.Option(metavar="X", help="Probability above which a pixel is mask; best: as found on validation.")
-    ] = "0.5",
-    tile: Annotated[
-        str, typer.Option(metavar="N", help="Side of overlapping tiles for large images; none: resize them; auto.")
-    ] = "auto",
-    mirror: Annotated[bool, typer.Option("--mirror", help="Average with the mirrored image's prediction.")] = False,
-    ensemble: Annotated[bool, typer.Option("--ensemble", help="Average all seeds of a study's winner.")] = False,
+    threshold: Threshold = None,
+    tile: Tile = None,
+    mirror: Mirror = None,
+    ensemble: Ensemble = False,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
@@ -64,8 +101,8 @@ def serve(
         limits=Limits(int(max_file * (1 << 20)), int(max_pixels * 1e6), queue, timeout),
         page=page,
         device=device or "auto",
-        threshold=_threshold(threshold),
-        tile=tile,  # type: ignore[arg-type] # the predictor reads the text
+        threshold=read_threshold(threshold),
+        tile=read_tile(tile),
         mirror=mirror,
         ensemble=ensemble,
         started=started,
@@ -73,10 +110,21 @@ def serve(
     say_aside("Stopped serving.")
 
 
-def _threshold(text: str) -> Any:
-    from basrelief.errors import UsageError
-
-    try:
-        return text if text == "best" else float(text)
-    except ValueError:
-        raise UsageError(f"--threshold {text}: expected a probability between 0 and 1, or best.") from None
+def _say_exported(result: dict[str, Any]) -> None:
+    if result["note"]:
+        say_aside(result["note"])
+    opset = f", opset {result['opset']}" if result["opset"] else ""
+    typer.echo(f"{result['file']}: {result['bytes'] / 1e6:.2f} MB{opset}.")
+    parity = result["parity"]
+    words = [
+        f"{parity[head]:.1e} in {what}"
+        for head, what in (("mask", "probability"), ("depth", "depth (of its maximum)"))
+        if parity[head] is not None
+    ]
+    typer.echo(f"Largest difference to the run on {parity['images']} images ({parity['on']}): {', '.join(words)}.")
+    small = result["int8"]
+    if small:
+        typer.echo(
+            f"{small['file']}: {small['bytes'] / 1e6:.2f} MB. {small['metric']} on {small['images']} images: "
+            f"{small['int8']:.4f}, in float {small['fp32']:.4f}; whole numbers cost {small['cost']:+.4f}."
+        )

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from basrelief.data.inspect import Inspection
@@ -18,13 +27,23 @@ _out = Console(soft_wrap=True, highlight=False)
 _err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+class _SpeedColumn(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.3g} {self._unit}" if task.speed else "")
+
+
 @contextlib.contextmanager
-def counting(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function ``(done, total)`` that draws a bar."""
+def counting(title: str, speed: str = "") -> Iterator[Callable[[int, int], None]]:
+    """Yield a function ``(done, total)`` that draws a bar; ``speed`` names what is done a second, "" shows none."""
     with Progress(
         TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
+        *([_SpeedColumn(speed)] if speed else []),
         TimeRemainingColumn(),
         console=_err,
         transient=True,
@@ -72,37 +91,6 @@ def show_status(status: Mapping[str, Any]) -> None:
     _out.print(f"{counts}; {status['seconds']:.0f} s of training so far.", markup=False)
     if status["next"]:
         _out.print(f"Go on with: {status['next']}", markup=False)
-
-
-def show_scores(
-    metrics: Mapping[str, float | None], title: str, unit: str, counts: Mapping[str, int] | None = None
-) -> None:
-    """Print scores, a line a metric: the mean over images, and all images pooled; errors of depth with their unit.
-
-    ``counts`` says how many masks were empty, which scores them 1 where nothing is predicted.
-    """
-    from basrelief.metrics import is_in_unit
-
-    table = _table("metric", "mean", "pooled", title=title)
-    for name, value in metrics.items():
-        if "_pooled" in name and name.replace("_pooled", "", 1) in metrics:
-            continue
-        base, at, alignment = name.partition("@") if name.startswith("depth/") else (name, "", "")
-        pooled = f"{base}_pooled{at}{alignment}"
-        own = f" {unit}" if unit and is_in_unit(name) else ""
-        both = (_number(value) + own, _number(metrics[pooled]) + own if pooled in metrics else "")
-        table.add_row(name, *both)
-    _out.print(table)
-    found = counts or {}
-    classes = {name.partition("/")[2]: number for name, number in found.items() if name.startswith("mask_empty/")}
-    empty = classes or {"": found.get("mask_empty", 0)}
-    if any(empty.values()):
-        listed = ", ".join(f"{name} {number}".strip() for name, number in empty.items() if number)
-        _out.print(
-            f"Empty true masks among {found['images']} images: {listed}. Predicted empty, each scores 1; the pooled "
-            "scores do without.",
-            markup=False,
-        )
 
 
 def show_rates(losses: Sequence[Mapping[str, Any]]) -> None:

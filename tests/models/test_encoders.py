@@ -162,7 +162,7 @@ def test_weights_that_cannot_be_had_are_said_with_what_to_do(
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(encoders, "_reachable", away)
+    monkeypatch.setattr(encoders, "is_reachable", away)
     with pytest.raises(DataError) as caught:
         create_model(f"smp/unet:{encoder}(weights='imagenet')")
     for words in (f"'imagenet' of {encoder}", "cannot be reached", "HF_HOME", "Leave weights out", "--weights PATH"):
@@ -186,7 +186,7 @@ def test_the_hub_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(huggingface_hub, "get_session", Silent)
     monkeypatch.setattr(encoders, "HUB_TIMEOUT", 0.01)
     try:
-        assert not encoders._reachable("https://huggingface.co")
+        assert not encoders.is_reachable("https://huggingface.co")
     finally:
         forever.set()
 
@@ -230,7 +230,7 @@ def test_random_numbers_do_not_depend_on_whether_weights_had_to_be_fetched(
     from huggingface_hub import constants, errors
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(encoders, "_reachable", lambda _address: True)
+    monkeypatch.setattr(encoders, "is_reachable", lambda _address: True)
     drawn: list[float] = []
 
     def load() -> float:

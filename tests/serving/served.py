@@ -49,8 +49,8 @@ class Held:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def __call__(self, image: np.ndarray, background: np.ndarray | None = None) -> Any:
+    def bands(self, image: np.ndarray, background: np.ndarray | None = None) -> Any:
         self.calls += 1
         self.begun.set()
         assert self.go.wait(20)
-        return self.inner(image, background)
+        return self.inner.bands(image, background)

@@ -21,6 +21,7 @@ from fastapi import Request
 from fastapi.testclient import TestClient
 
 from basrelief.serving import uploads
+from basrelief.serving.answers import KINDS
 from basrelief.serving.app import make_app
 from basrelief.serving.components import find_largest
 from basrelief.serving.limits import Limits, RequestError
@@ -29,6 +30,7 @@ from serving.served import Held, predictor
 
 GOOD = saved("PNG")
 HOSTILE = hostile()
+FORM = "multipart/form-data"
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +60,14 @@ def test_json_tells_size_areas_boxes_and_depth(client: TestClient) -> None:
     assert found["areas"] == {"figure": int(result.mask.sum())}
     assert sum(box["area"] for box in found["boxes"]) == result.mask.sum()
     assert found["depth"]["unit"] == "m"
-    assert found["depth"]["mean"] == pytest.approx(result.depth.mean(), abs=1e-6)
+    assert found["depth"]["mean"] == pytest.approx(result.depth.mean(), abs=1e-4)
     assert set(found["images"]) == {"mask", "depth"}
     assert np.array_equal(opened(base64.b64decode(found["images"]["mask"])) == 255, result.mask)
 
 
 def test_pictures_have_the_images_size_and_the_predictors_values(client: TestClient) -> None:
     result = expected()
-    files = {kind: client.post(f"/api/predict?output={kind}", content=GOOD) for kind in ("mask", "soft", "depth", "cutout", "preview")}  # fmt: skip
+    files = {kind: client.post(f"/api/predict?output={kind}", content=GOOD) for kind in KINDS}
     assert all(answer.headers["content-type"] == "image/png" for answer in files.values())
     assert np.array_equal(opened(files["mask"].content), result.mask * np.uint8(255))
     assert np.abs(opened(files["soft"].content) / 65535 - result.probability).max() < 1e-5
@@ -125,8 +127,8 @@ def test_a_background_is_wanted_where_the_network_takes_one() -> None:
         ("/api/predict", {"files": [("image", GOOD)] * 40}, 400, "Too many files"),
         ("/api/predict", {"files": [("image", (None, b"x"))] * 40}, 400, "Too many fields"),
         ("/api/predict", {"files": {"n" * 100_000: GOOD}}, 400, "form is broken"),
-        ("/api/predict", {"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "boundary"),
-        ("/api/predict", {"content": b"x" * 50, "headers": {"content-type": "multipart/form-data; boundary=y"}}, 400, "broken"),
+        ("/api/predict", {"content": b"x", "headers": {"content-type": FORM}}, 400, "boundary"),
+        ("/api/predict", {"content": b"x" * 50, "headers": {"content-type": f"{FORM}; boundary=y"}}, 400, "broken"),
         ("/api/predict?output=exe", {"content": GOOD}, 422, "output"),
         ("/api/predict?threshold=nan", {"content": GOOD}, 422, "threshold"),
         ("/api/predict?include=<b>", {"content": GOOD}, 422, "include"),
@@ -228,7 +230,7 @@ class _Broken:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    def __call__(self, *_: Any) -> Any:
+    def bands(self, *_: Any) -> Any:
         raise ZeroDivisionError("secret")
 
 
@@ -259,9 +261,10 @@ def test_info_tells_no_path(client: TestClient) -> None:
 
 
 def test_the_largest_parts_of_a_mask_of_noise() -> None:
-    mask = np.random.default_rng(0).random((2, 200, 300)) > 0.8
-    mask[0, 20:60, 30:90] = True
-    found, total = find_largest(mask, mask.astype(np.float32), ["a", "b"], 5)
+    labels = np.random.default_rng(0).choice([0, 0, 0, 0, 0, 0, 1, 2], (200, 300))
+    labels[20:60, 30:90] = 1
+    soft = np.stack([labels == 1, labels == 2]) * np.uint16(65535)
+    found, total = find_largest(labels, soft, ["a", "b"], 5)
     assert len(found) == 5
     assert total > 1000
     assert found[0]["class"] == "a"
@@ -272,4 +275,4 @@ def test_the_largest_parts_of_a_mask_of_noise() -> None:
     assert x + width >= 90
     assert y + height >= 60
     assert [part["area"] for part in found] == sorted((part["area"] for part in found), reverse=True)
-    assert find_largest(np.zeros((1, 4, 4), bool), np.zeros((1, 4, 4)), ["a"], 5) == ([], 0)
+    assert find_largest(np.zeros((4, 4), int), np.zeros((1, 4, 4), np.uint16), ["a"], 5) == ([], 0)

@@ -113,6 +113,11 @@ def picture_to_bytes(picture: Image.Image) -> np.ndarray:
     return _to_bytes(_pillow_colours(picture, name), name)
 
 
+def array_to_bytes(array: np.ndarray) -> np.ndarray:
+    """Return an array (H, W) or (H, W, C) as ``read_image`` returns a file with these values: uint8 (H, W, 3)."""
+    return _to_bytes(array, Path("the array"))
+
+
 def read_mask_values(path: File, *, colours: bool = False) -> np.ndarray:
     """Return a mask's stored values: integers (H, W), or uint8 (H, W, 3) for true colour.
 

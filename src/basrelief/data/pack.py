@@ -175,6 +175,7 @@ def _frame(columns: dict[str, Sequence[Any]], backgrounds: _Backgrounds, targets
     schema: dict[str, pl.DataType | type[pl.DataType]] = {
         **dict.fromkeys(("id", "group", "foreground", "split"), pl.String),
         **dict.fromkeys(("row", "background"), pl.Int64),
+        **dict.fromkeys(("height", "width"), pl.Int32),
         "depth_max": pl.Float64,
         **dict.fromkeys(targets, pl.Boolean),
         **dict.fromkeys(("image_hash", "content", "key"), pl.String),

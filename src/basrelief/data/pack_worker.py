@@ -23,7 +23,10 @@ from basrelief.data.source import Entry, Source
 from basrelief.data.store import DEPTH_CODES, UNKNOWN_DEPTH, Store, hash_image, load_to_pack, open_store
 from basrelief.errors import DataError
 
-_COLUMNS = ("id", "group", "foreground", "split", "row", "depth_max", "image_hash", "background_hash", "content", "key")
+_COLUMNS = (
+    *("id", "group", "foreground", "split", "row", "height", "width", "depth_max"),
+    *("image_hash", "background_hash", "content", "key"),
+)
 BACKGROUNDS_KEPT = 1 << 26  # bytes of resized backgrounds that a worker keeps by name
 
 
@@ -94,6 +97,14 @@ class Packed:
 _Background = tuple[str, np.ndarray]  # its hash and the picture, at the resolution
 
 
+class _Filled(NamedTuple):
+    """What is known of a sample whose rows are filled."""
+
+    largest: float  # its depth
+    background: _Background | None
+    size: tuple[int | None, int | None]  # own (height, width) of its image, where it has one
+
+
 class Worker:
     """Packs chunks; each process has one, and gets its chunks in ascending order."""
 
@@ -118,11 +129,11 @@ class Worker:
             except DataError as error:
                 packed.faults.append(str(error))
                 continue
-            largest, background = fill
+            largest, background, size = fill
             hashes = hash_image(arrays["image"][number]), background and background[0]
             content = _content((*hashes, largest), arrays, number)
             named = entry.id, entry.group, entry.foreground, entry.split
-            lines.append((*named, chunk.first + number, largest, *hashes, content, key))
+            lines.append((*named, chunk.first + number, *size, largest, *hashes, content, key))
             used.append(number)
             if background is not None and background[0] not in self.handed:
                 self.handed.add(background[0])
@@ -134,21 +145,21 @@ class Worker:
             write_rows(packing.path(plane, shard), array, row)
         return packed
 
-    def _fill(self, arrays: dict[str, np.ndarray], number: int, entry: Entry) -> tuple[float, _Background | None]:
-        """Decode a sample into the chunk's arrays; return its largest depth and its background."""
-        sample, background = self._decode(entry)
+    def _fill(self, arrays: dict[str, np.ndarray], number: int, entry: Entry) -> _Filled:
+        """Decode a sample into the chunk's arrays."""
+        sample, background, size = self._decode(entry)
         arrays["image"][number] = sample.image
         if "mask" in arrays and sample.mask is not None:
             arrays["mask"][number] = np.packbits(sample.mask == 1, axis=-1)
             arrays["mask_valid"][number] = np.packbits(sample.mask[0] != UNKNOWN_MASK, axis=-1)
         if "depth" not in arrays:
-            return 0.0, background
+            return _Filled(0.0, background, size)
         codes, largest = _code_depth(sample.depth, self.packing.depth_max, entry)
         arrays["depth"][number] = codes
-        return largest, background
+        return _Filled(largest, background, size)
 
-    def _decode(self, entry: Entry) -> tuple[Sample, _Background | None]:
-        """Return a sample at the resolution, and its background apart: a file that recurs is decoded once."""
+    def _decode(self, entry: Entry) -> tuple[Sample, _Background | None, tuple[int | None, int | None]]:
+        """Return a sample at the resolution, its background apart, its own size; a file that recurs is decoded once."""
         source, resolution = self.packing.source, self.packing.resolution
         path = entry.planes.get("background")
         if path is not None and path in self.named:
@@ -159,18 +170,19 @@ class Worker:
             fault = size_fault("background", entry.planes, size, sizes["image"]) if "image" in planes else None
             if fault:
                 raise FileError(fault.file, fault.problem, fault.remedy)
-            return sample, background
+            return sample, background, sizes.get("image", (None, None))
         sample, sizes = load_to_pack(source, entry, resolution)
+        own = sizes.get("image", (None, None))
         if not source.background or sample.background is None:
-            return sample, None
+            return sample, None, own
         background = hash_image(sample.background), sample.background
         if path is not None:
             self.named[path] = background, sizes["background"]
             if len(self.named) * sample.background.nbytes > BACKGROUNDS_KEPT:
                 self.named.popitem(last=False)
-        return sample, background
+        return sample, background, own
 
-    def _copy(self, arrays: dict[str, np.ndarray], number: int, kept: int) -> tuple[float, _Background | None]:
+    def _copy(self, arrays: dict[str, np.ndarray], number: int, kept: int) -> _Filled:
         """Copy a sample from the store before, as ``_fill`` decodes one."""
         before = self.before
         assert before is not None
@@ -183,7 +195,7 @@ class Worker:
             picture = before.row("background", int(before.background_rows[kept]))
             assert picture is not None
             background = hash_image(picture), picture
-        return float(before.index["depth_max"][kept]), background
+        return _Filled(float(before.index["depth_max"][kept]), background, before.own_size(kept) or (None, None))
 
     @functools.cached_property
     def before(self) -> Store | None:

@@ -14,18 +14,41 @@ from basrelief.errors import BasreliefError
 
 DEFAULT_SIDE = 64  # the longer side, in pixels, of the resolution chosen where none is given
 UNKNOWN_MASK = 255  # how a mask's unknown pixels are stored
+LARGE = 1 << 26  # bytes of an image, above which a copy of it is worth avoiding
+_GAP = 3.0  # how much larger than the result Pillow may leave what it filters
 
 
 def resize_image(image: np.ndarray, resolution: tuple[int, int]) -> np.ndarray:
     """Resize uint8 (H, W, 3) with anti-aliasing, as packing and prediction both do."""
-    return image if image.shape[:2] == resolution else np.asarray(resize_picture(Image.fromarray(image), resolution))
+    if image.shape[:2] == resolution:
+        return image
+    if image.nbytes > LARGE:
+        return _resize_in_strips(image, resolution)
+    return np.asarray(resize_picture(Image.fromarray(image), resolution))
 
 
 def resize_picture(picture: Image.Image, resolution: tuple[int, int]) -> Image.Image:
     """Resize a picture of mode RGB, as ``resize_image`` an array."""
     if picture.size == resolution[::-1]:
         return picture
-    return picture.resize(resolution[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return picture.resize(resolution[::-1], Image.Resampling.BILINEAR, reducing_gap=_GAP)
+
+
+def _resize_in_strips(image: np.ndarray, resolution: tuple[int, int]) -> np.ndarray:
+    """Resize as ``resize_picture`` does, to the bit, without its copy of the whole image at four bytes a pixel.
+
+    With a reducing gap Pillow first averages blocks of pixels, and then resizes what that gives. Blocks can be averaged
+    some rows at a time.
+    """
+    height, width = image.shape[:2]
+    down, across = (int(side / wanted / _GAP) or 1 for side, wanted in zip((height, width), resolution, strict=True))
+    if down == across == 1:
+        return np.asarray(resize_picture(Image.fromarray(image), resolution))
+    rows = max(1, LARGE // (width * 3 * down)) * down
+    strips = [Image.fromarray(image[start : start + rows]).reduce((across, down)) for start in range(0, height, rows)]
+    reduced = Image.fromarray(np.concatenate([np.asarray(strip) for strip in strips]))
+    box = (0, 0, width / across, height / down)
+    return np.asarray(reduced.resize(resolution[::-1], Image.Resampling.BILINEAR, box=box))
 
 
 def resize_sample(sample: Sample, resolution: tuple[int, int]) -> Sample:

@@ -122,7 +122,8 @@ class Fault:
 class Near(NamedTuple):
     """A sample loaded for use at a resolution: any of its planes may be at that already, as ``resize`` brings it there.
 
-    ``sizes`` are the own sizes, (height, width), of the image and, where it has one, of the background.
+    ``sizes`` are the own sizes, (height, width), of the image and, where it has one, of the background; empty for what
+    is generated.
     """
 
     sample: Sample

@@ -8,7 +8,9 @@ Anyone can open a shard with ``numpy.load(path, mmap_mode="r")``:
     mask_valid-000.npy  uint8  (R, H, W/8)         likewise, 1 where the mask is known; only if some of it is unknown
     depth-000.npy       uint16 (R, H, W)           code / 65534 * the sample's ``depth_max``; 65535 is unknown
     index.parquet       a line a sample: id, group, foreground, split; row and background (rows counted over all
-                        shards); depth_max; mask and depth (whether known anywhere); image_hash, content, key
+                        shards); depth_max; height and width (of the image before it was resized; null for
+                        generated ones, and in stores packed before this was noted); mask and depth (whether known
+                        anywhere); image_hash, content, key
     store.json          the facts: resolution, classes, unit, depth_max, rows a shard, fingerprint, notes, and the
                         size and SHA-256 of every file
 
@@ -101,6 +103,20 @@ class Store:
     def depth_scales(self) -> np.ndarray:
         """float64: what a sample's depth codes are multiplied by, to give depth in the store's unit."""
         return self.index["depth_max"].to_numpy() / DEPTH_CODES
+
+    def own_size(self, number: int) -> tuple[int, int] | None:
+        """Return the (height, width) that a sample's image had before it was packed; None where not known."""
+        if "height" not in self.index.columns:  # packed before it was noted
+            return None
+        height, width = self.index["height"][number], self.index["width"][number]
+        return None if height is None or width is None else (int(height), int(width))
+
+    def median_size(self, numbers: np.ndarray) -> tuple[int, int] | None:
+        """Return the median own (height, width) of some samples' images; None where not known."""
+        if "height" not in self.index.columns:
+            return None
+        sizes = self.index[numbers].select(pl.col("height", "width").drop_nulls().median()).row(0)
+        return None if None in sizes else (round(sizes[0]), round(sizes[1]))
 
     def hashes(self, column: str) -> pl.Series:
         """Return a column of the index that trainings have no use for: "content" or "key"."""
@@ -199,12 +215,14 @@ def read_store(location: str, options: DataOptions) -> Source:
         raise UsageError(f"{names}: {location} is packed, so its values are understood already. Pack the files anew.")
     store = open_store(Path(location))
     facts = store.facts
+    reader = _StoreReader(Path(location), options.background)
     return Source(
         format="store",
         location=location,
         entries=_StoreEntries(store.index.select("id", "group", "foreground", "split")),
         targets=facts.targets,
-        load=_StoreReader(Path(location), options.background),
+        load=reader,
+        load_near=reader.near,
         classes=facts.classes,
         background=facts.background and options.background,
         depth_unit=facts.depth_unit,
@@ -268,6 +286,12 @@ class _StoreReader:
             return sample
         return Sample(sample.id, sample.image, None, sample.mask, sample.mask_valid, sample.depth)
 
+    def near(self, entry: Entry, _resolution: tuple[int, int]) -> Near:
+        """Return a sample with the size that its image had before it was packed, where that is known."""
+        store, numbers = self.opened
+        size = store.own_size(numbers[entry.id])
+        return Near(self(entry), {} if size is None else {"image": size})
+
 
 def load_to_pack(source: Source, entry: Entry, resolution: tuple[int, int]) -> Near:
     """Load an entry as packing at this resolution does: with every plane brought to it."""
@@ -275,7 +299,8 @@ def load_to_pack(source: Source, entry: Entry, resolution: tuple[int, int]) -> N
         near = source.load_near(entry, resolution)
         return Near(resize_sample(near.sample, resolution), near.sizes)
     sample = source.load(entry)
-    found = {"image": sample.image, "background": sample.background}
+    # What is generated at the resolution that is asked for has no size of its own.
+    found = {"image": sample.image, "background": sample.background} if entry.planes else {}
     sizes = {plane: (array.shape[0], array.shape[1]) for plane, array in found.items() if array is not None}
     return Near(resize_sample(sample, resolution), sizes)
 

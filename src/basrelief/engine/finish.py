@@ -22,6 +22,7 @@ from basrelief.engine.machine import versions
 from basrelief.engine.memory import step_memory
 from basrelief.engine.run_files import write_previews, write_scores
 from basrelief.engine.run_plan import RunPlan
+from basrelief.engine.thresholds import find_thresholds
 from basrelief.errors import TrainingError
 from basrelief.files import write_json
 from basrelief.metrics import DEFINITIONS_VERSION, alignments_of, count_images, summarise
@@ -29,10 +30,12 @@ from basrelief.metrics import DEFINITIONS_VERSION, alignments_of, count_images, 
 
 def run_facts(plan: RunPlan, store: Store, split: Split, model: nn.Module, targets: Sequence[str]) -> dict[str, Any]:
     """Return what ``run.json`` says of a run from its beginning on, beside the plan."""
+    own = store.median_size(split.rows["train"])
     return {
         "status": "running",
         "network": plan.settings.network,
         "resolution": list(store.facts.resolution),
+        "image_size": own and list(own),
         "classes": list(store.facts.classes),
         "activations": {head: plan.settings.activation.get(head, "sigmoid") for head in plan.heads},
         "targets": list(targets),
@@ -118,6 +121,7 @@ def finish_run(
         "metrics": summarise(results["test"][1], classes),
         "counts": count_images(results["test"][1], classes),
         "val_metrics": summarise(results["val"][1], classes),
+        "thresholds": find_thresholds(model, loaders["val"], activations),
         "images_per_second": trained * len(timed) / sum(record["seconds"] for record in timed),
         "seconds": sum(record["seconds"] for record in history),
         "step_memory": step_memory(dataclasses.replace(plan, settings=at_last), store),

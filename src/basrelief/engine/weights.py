@@ -30,8 +30,8 @@ def start_from(model: Network, weights: str) -> str:
     model
         Its parts that nothing is loaded into keep their fresh weights.
     weights
-        A run's directory, a checkpoint, or another file of tensors: safetensors, or torch's own format, which is read
-        without running anything in it.
+        A run's directory, a checkpoint, a folder of ``save_pretrained``, or another file of tensors: safetensors, or
+        torch's own format, which is read without running anything in it.
 
     Returns
     -------
@@ -87,7 +87,12 @@ def weights_digest(weights: str) -> str | None:
 
 
 def _file(weights: str) -> Path:
-    return Path(weights) / BEST if Path(weights).is_dir() else Path(weights)
+    """Return the file that ``weights`` means: of a run its best checkpoint, of a folder of save_pretrained its own."""
+    path = Path(weights)
+    if not path.is_dir():
+        return path
+    saved = path / "model.safetensors"
+    return saved if saved.exists() and not (path / BEST).exists() else path / BEST
 
 
 def _fitting(ours: Mapping[str, Tensor], found: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -103,7 +108,8 @@ def _read(path: Path) -> dict[str, Tensor]:
             with safe_open(path, "pt") as file:
                 ours = "basrelief" in (file.metadata() or {})
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-            start = "model/" if ours else ""
+            # A checkpoint holds more than the network; a file made to be handed on holds nothing else.
+            start = "model/" if ours and any(name.startswith("model/") for name in tensors) else ""
             return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
         document = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, ValueError, RuntimeError, EOFError, KeyError, json.JSONDecodeError) as error:

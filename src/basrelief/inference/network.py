@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ def build_model(run: Mapping[str, Any]) -> nn.Module:
 
 def torch_network(model: nn.Module, activations: Mapping[str, str], device: torch.device) -> Network:
     """Return a torch network as the function; it computes on ``device`` and may be called by several threads."""
-    model = model.to(device).eval()
+    model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     @torch.inference_mode()
     def network(images: Tensor, backgrounds: Tensor | None) -> dict[str, Tensor]:
@@ -40,6 +40,30 @@ def torch_network(model: nn.Module, activations: Mapping[str, str], device: torc
         return {head: pred.cpu() for head, pred in activate(forward(model, batch), activations).items()}
 
     return network
+
+
+def mirrored(network: Network) -> Network:
+    """Return the mean of what a network says of a picture and of its mirror image (left and right exchanged)."""
+
+    def both(images: Tensor, backgrounds: Tensor | None) -> dict[str, Tensor]:
+        straight = network(images, backgrounds)
+        turned = network(images.flip(2), None if backgrounds is None else backgrounds.flip(2))
+        return {head: (pred + turned[head].flip(-1)) / 2 for head, pred in straight.items()}
+
+    return both
+
+
+def averaged(networks: Sequence[Network]) -> Network:
+    """Return the mean of what several networks say, after their activations; they must have the same heads."""
+
+    def mean(images: Tensor, backgrounds: Tensor | None) -> dict[str, Tensor]:
+        total: dict[str, Tensor] = {}
+        for network in networks:  # one after the other, so that one answer is held beside the sum
+            for head, pred in network(images, backgrounds).items():
+                total[head] = total[head] + pred if head in total else pred
+        return {head: pred / len(networks) for head, pred in total.items()}
+
+    return mean
 
 
 def _to_float(images: Tensor | None, device: torch.device) -> Any:

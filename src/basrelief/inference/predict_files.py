@@ -1,19 +1,32 @@
-"""Predicting whole folders: pictures in, mask and depth files out, each at its picture's own size."""
+"""Predicting whole folders: pictures in; masks, depth and what is made of them out, at each picture's own size."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, PngImagePlugin
-
-from basrelief.data.decode import IMAGE_SUFFIXES, read_image
-from basrelief.errors import DataError, UsageError
-from basrelief.files import output_errors, write_atomic, write_json
-from basrelief.inference.prediction import Prediction
+from basrelief.errors import DataError, OutputError
+from basrelief.files import only_writer, read_json, write_atomic, write_json
+from basrelief.inference.backgrounds import find_backgrounds
+from basrelief.inference.boxes import find_boxes
+from basrelief.inference.boxes_file import BoxesFile
+from basrelief.inference.inputs import Picture, list_inputs
+from basrelief.inference.kinds import Outputs, Plan, depth_facts, plan_outputs
+from basrelief.inference.pipeline import predict_pictures
+from basrelief.inference.planes import Facts, Planes, facts_of
 from basrelief.inference.predictor import Predictor
+
+MADE_WITH = "predict.json"  # by which network and settings the files beside it were made
+# What of a run tells its network from others. What may be added to a run later on does not.
+_TELLING = (
+    "network", "resolution", "classes", "activations", "targets", "background", "depth_max", "loss", "seed",
+    "metrics", "val_metrics", "ensemble",
+)  # fmt: skip
 
 
 def predict_files(
@@ -21,133 +34,133 @@ def predict_files(
     inputs: Iterable[str | Path],
     folder: Path,
     *,
+    outputs: Outputs | None = None,
+    settings: Mapping[str, Any] | None = None,
     background: str | Path | None = None,
+    every: int = 1,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Predict pictures into a folder: ``NAME_mask.png`` and ``NAME_depth.png``, at each picture's own size.
 
     A mask of one class is 0 or 255; of several, a palette image of class numbers, 0 for none. Depth is 16-bit; its
-    scale and unit stand in the file's text and in ``depth.json``. Existing files are kept unless ``overwrite``.
+    scale and unit stand in the file's text and in ``depth.json``. A picture of which all files are there is kept,
+    unless ``overwrite``; one of which some are missing is predicted again.
+
+    Parameters
+    ----------
+    predictor
+        The network.
+    inputs
+        See ``list_inputs``.
+    folder
+        Where results go.
+    outputs
+        What else is written.
+    settings
+        How results are made, beside the network and its thresholds; noted in ``predict.json``. A folder that was made
+        in another way is refused, unless ``overwrite``.
+    background
+        See ``find_backgrounds``.
+    every
+        Of videos, take one frame of so many.
+    progress
+        Called with (done, total).
 
     Returns
     -------
     dict
-        ``written``, ``kept`` and ``failed`` (file -> why), ``out``.
+        ``out``, ``written``, ``kept`` and ``failed`` (file -> why), ``images_per_second`` (written ones; None where
+        none was) and ``seconds``.
+
+    Raises
+    ------
+    UsageError
+        When something is asked for that the network does not predict, or two pictures have one name.
+    DataError
+        When an input is not there.
+    OutputError
+        When the folder cannot be written, or was made by another network or in another way.
     """
-    pictures = find_images(inputs, leave_out=folder)
-    backgrounds = _background_finder(predictor, background)
-    written, kept, failed = 0, 0, {}
-    with output_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for number, (file, name) in enumerate(pictures, 1):
-        wanted = [folder / name.with_name(f"{name.stem}_{target}.png") for target in predictor.run["targets"]]
-        if not overwrite and all(path.exists() for path in wanted):
-            kept += 1
-        else:
-            try:
-                image = read_image(file)
-                result = predictor(image, backgrounds(file, name))
-            except DataError as error:
-                failed[str(file)] = str(error)
+    outputs = outputs or Outputs()
+    facts = facts_of(predictor)
+    plan = plan_outputs(outputs, facts, predictor.run["targets"])
+    backgrounds = find_backgrounds(predictor, background)
+    pictures = list_inputs(inputs, leave_out=folder, every=every)
+    begun = time.monotonic()
+    written = kept = number = 0
+    failed: dict[str, str] = {}
+    with only_writer(folder):
+        _note_settings(folder, {**_made_with(predictor, facts), **(settings or {})}, overwrite)
+        if "depth" in predictor.run["targets"]:
+            write_json(folder / "depth.json", depth_facts(facts))
+        boxes = BoxesFile(folder, facts.classes) if outputs.boxes else None
+        asked = pictures.pictures(_done_finder(folder, plan, boxes, overwrite))
+        write = _writer(folder, plan, outputs.min_area if outputs.boxes else None)
+        for picture, result in predict_pictures(predictor, asked, backgrounds, facts, plan.planes, write):
+            number += 1
+            if isinstance(result, DataError):
+                failed[picture.label] = str(result)
+            elif picture.source is None:
+                kept += 1
             else:
-                _write_prediction(folder, name, result, predictor)
                 written += 1
-        if progress:
-            progress(number, len(pictures))
-    if "depth" in predictor.run["targets"]:
-        write_json(folder / "depth.json", _depth_facts(predictor))
-    return {"out": str(folder), "written": written, "kept": kept, "failed": failed}
-
-
-def find_images(inputs: Iterable[str | Path], *, leave_out: Path) -> list[tuple[Path, Path]]:
-    """Return (file, name below the output folder) for every picture in the given files and folders.
-
-    What lies in the folder ``leave_out``, where results go, is no input.
-    """
-    found: list[tuple[Path, Path]] = []
-    for item in map(Path, inputs):
-        if item.is_dir():
-            if item.resolve() == leave_out.resolve():
-                raise UsageError(f"--out {leave_out} is the folder of the images; choose another, or one inside it.")
-            files = sorted(
-                f
-                for f in item.rglob("*")
-                if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file() and leave_out.resolve() not in f.resolve().parents
-            )
-            if not files:
-                raise DataError(f"{item} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
-            found += [(file, file.relative_to(item)) for file in files]
-        elif item.is_file():
-            found.append((item, Path(item.name)))
-        else:
-            raise DataError(f"{item} is not there. Expected an image or a folder of images.")
-    names: dict[Path, Path] = {}
-    found = list(dict.fromkeys(found))
-    for file, name in found:
-        other = names.setdefault(name.with_suffix(""), file)
-        if other != file:
-            raise UsageError(f"{other} and {file} would both be written as {name.with_suffix('')}. Predict them apart.")
-    return found
-
-
-def _background_finder(predictor: Predictor, background: str | Path | None) -> Callable[[Path, Path], Any]:
-    if not predictor.takes_background:
-        if background is not None:
-            raise UsageError("This network was trained on images alone; leave --background out.")
-        return lambda _file, _name: None
-    if background is None:
-        raise UsageError("This network was trained with backgrounds: give --background FILE, or a folder of them.")
-    path = Path(background)
-    if path.is_file():
-        array = read_image(path)
-        return lambda _file, _name: array
-    if not path.is_dir():
-        raise DataError(
-            f"--background {path} is not there. Expected an image, or a folder of them named as the inputs."
-        )
-    by_stem = {file.stem: file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES}
-
-    def find(file: Path, _name: Path) -> np.ndarray:
-        if file.stem not in by_stem:
-            raise DataError(f"{file}: {path} has no background named {file.stem}.")
-        return read_image(by_stem[file.stem])
-
-    return find
-
-
-def _write_prediction(folder: Path, name: Path, result: Prediction, predictor: Predictor) -> None:
-    if result.mask is not None:
-        if result.mask.ndim == 2:
-            image = Image.fromarray(result.mask.astype(np.uint8) * 255)
-        else:
-            assert result.probability is not None
-            best = result.probability.argmax(axis=0)
-            labels = np.where(result.mask.any(axis=0), best + 1, 0).astype(np.uint8)
-            image = Image.fromarray(labels)
-            image.putpalette(_palette(len(result.classes)))
-        path = folder / name.with_name(f"{name.stem}_mask.png")
-        write_atomic(path, lambda temporary: image.save(temporary, "PNG"))
-    if result.depth is not None:
-        codes = np.rint(result.depth.clip(0) / _depth_facts(predictor)["scale"]).clip(0, 65535).astype(np.uint16)
-        text = PngImagePlugin.PngInfo()
-        for key, value in _depth_facts(predictor).items():
-            text.add_text(key, str(value))
-        path = folder / name.with_name(f"{name.stem}_depth.png")
-        write_atomic(path, lambda temporary: Image.fromarray(codes).save(temporary, "PNG", pnginfo=text))
-
-
-def _depth_facts(predictor: Predictor) -> dict[str, Any]:
-    """Return what turns the codes of a depth PNG into depth: code * scale, in unit."""
+                if boxes is not None and result is not None:
+                    boxes.add(picture.name, result)
+            if progress:
+                progress(number, pictures.total)
+        if boxes is not None:
+            boxes.finish()
+    seconds = time.monotonic() - begun
     return {
-        "scale": float(predictor.run["depth_max"]) / 65535,
-        "unit": predictor.run["depth_unit"] or "",
-        "kind": predictor.run["depth_kind"] or "",
+        "out": str(folder),
+        "written": written,
+        "kept": kept,
+        "failed": failed,
+        "images_per_second": written / seconds if written else None,
+        "seconds": seconds,
     }
 
 
-def _palette(classes: int) -> list[int]:
-    """Return black and one distinct colour a class (Okabe and Ito's, safe for colour-blind readers)."""
-    colours = [0xE69F00, 0x56B4E9, 0x009E73, 0xF0E442, 0x0072B2, 0xD55E00, 0xCC79A7]
-    chosen = [0, *(colours[k % len(colours)] for k in range(classes))]
-    return [channel for colour in chosen for channel in (colour >> 16, colour >> 8 & 255, colour & 255)]
+def _done_finder(folder: Path, plan: Plan, boxes: BoxesFile | None, overwrite: bool) -> Callable[[str], bool]:
+    """Return what tells whether all that is wanted of a picture is there."""
+
+    def is_done(name: str) -> bool:
+        there = not overwrite and all((folder / f"{name}{suffix}").exists() for suffix, _ in plan.files)
+        return there and (boxes is None or name in boxes)
+
+    return is_done
+
+
+def _writer(folder: Path, plan: Plan, min_area: int | None) -> Callable[[Picture, Planes], dict[str, Any] | None]:
+    """Return what writes a picture's files, and returns its boxes where they are asked for."""
+
+    def write(picture: Picture, planes: Planes) -> dict[str, Any] | None:
+        for suffix, make in plan.files:
+            write_atomic(folder / f"{picture.name}{suffix}", functools.partial(make, planes))
+        if min_area is None or planes.labels is None or planes.soft is None:
+            return None
+        height, width = planes.labels.shape
+        found = find_boxes(planes.labels, planes.soft, min_area=min_area)
+        return {"file_name": picture.file_name, "width": width, "height": height, "annotations": found}
+
+    return write
+
+
+def _made_with(predictor: Predictor, facts: Facts) -> dict[str, Any]:
+    telling = {name: predictor.run.get(name) for name in _TELLING}
+    digest = hashlib.sha256(json.dumps(telling, sort_keys=True, default=str).encode()).hexdigest()
+    return {"network": digest, **({"threshold": facts.thresholds} if "mask" in predictor.run["targets"] else {})}
+
+
+def _note_settings(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
+    """Note how the folder's files are made; refuse to go on with files that were made in another way."""
+    path = folder / MADE_WITH
+    given = json.loads(json.dumps(settings))
+    before = read_json(path) if path.exists() else {}
+    for name, value in given.items():
+        if name in before and before[name] != value and not overwrite:
+            what = "by another network" if name == "network" else f"with {name} {before[name]}, which is now {value}"
+            raise OutputError(f"{folder} holds results made {what}. Choose another --out, or give --overwrite.")
+    if before | given != before:
+        write_json(path, before | given)

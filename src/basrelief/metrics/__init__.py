@@ -6,7 +6,7 @@ A metric is a function and a line of the table. Most divide sums over an image's
 
 from __future__ import annotations
 
-from basrelief.metrics.score import count_images, score_batch, summarise
+from basrelief.metrics.score import count_images, pool, score_batch, summarise
 from basrelief.metrics.spec import MetricSpec
 from basrelief.metrics.table import (
     DEFINITIONS_VERSION,
@@ -34,6 +34,7 @@ __all__ = [
     "main_metrics",
     "metric_spec",
     "metrics_for",
+    "pool",
     "score_batch",
     "summarise",
 ]

@@ -24,7 +24,7 @@ def score_batch(
     *,
     classes: Sequence[str] = (),
     depth_max: float = 1.0,
-    mask_threshold: float = 0.5,
+    mask_threshold: float | Sequence[float] = 0.5,
     metrics: Collection[str] | None = None,
     align: Sequence[str] = (),
 ) -> dict[str, Tensor]:
@@ -40,7 +40,7 @@ def score_batch(
     depth_max
         What depth was divided by; errors come in the data's unit.
     mask_threshold
-        A pixel belongs to the mask above it.
+        A pixel belongs to the mask above it; one number, or one a class.
     metrics
         Names of those to compute, such as "mask/iou" or "depth/rmse@median"; None: all that are defined at this
         resolution, without alignment.
@@ -87,13 +87,15 @@ def _groups(
     preds: Mapping[str, Tensor],
     targets: Mapping[str, Tensor],
     depth_max: float,
-    mask_threshold: float,
+    mask_threshold: float | Sequence[float],
     align: Sequence[str],
 ) -> Iterator[tuple[str, Planes]]:
     """Yield the planes of "mask", "depth", and of "depth@ALIGNMENT" for each alignment asked for."""
     if "mask" in preds and "mask" in targets:
         pred = preds["mask"].clamp(0, 1)
-        yield "mask", Planes(pred, targets["mask"], targets.get("mask_valid"), threshold=mask_threshold)
+        single = isinstance(mask_threshold, int | float)
+        threshold = mask_threshold if single else torch.as_tensor(mask_threshold).to(pred)[:, None, None]
+        yield "mask", Planes(pred, targets["mask"], targets.get("mask_valid"), threshold=threshold)
     if "depth" in preds and "depth" in targets:
         pred, target, valid = preds["depth"], targets["depth"], targets.get("depth_valid")
         yield "depth", Planes(pred, target, valid, unit=depth_max)
@@ -113,16 +115,33 @@ def summarise(scores: Mapping[str, np.ndarray], classes: Sequence[str] = ()) -> 
         if not name.startswith("_"):
             defined = values[~np.isnan(values)]
             summary[name] = float(defined.mean(dtype=np.float64)) if defined.size else None
+    for name, values in pool(scores).items():
+        summary[name] = None if np.isnan(values[0]) else float(values[0])
+    order = metrics_for(("mask", "depth"), classes, align=list(ALIGNMENTS))
+    return {name: summary[name] for name in order if name in summary}
+
+
+def pool(scores: Mapping[str, np.ndarray], weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Return the pooled metrics, float64 (D,), NaN where they are of no known pixel.
+
+    ``weights`` (D, images) says how often each of D draws takes an image; None: one draw that takes each once.
+    """
+    pooled: dict[str, np.ndarray] = {}
     for name, spec in METRICS.items():
         target, base = name.split("/")[0], name.removesuffix("_pooled")
         for suffix in ("", *(f"@{alignment}" for alignment in ALIGNMENTS)) if spec.pooled else ():
             if base + suffix in scores:
                 parts = (scores[_sum_name(target + suffix, spec.sums, field)] for field in spec.sums._fields)
-                total = spec.sums(*(torch.from_numpy(part.sum(0, keepdims=True, dtype=np.float64)) for part in parts))
-                value = float(spec.function(total).nanmean())
-                summary[name + suffix] = None if np.isnan(value) else value
-    order = metrics_for(("mask", "depth"), classes, align=list(ALIGNMENTS))
-    return {name: summary[name] for name in order if name in summary}
+                total = spec.sums(*(torch.from_numpy(_total(part, weights)) for part in parts))
+                pooled[name + suffix] = spec.function(total).nanmean(1).double().numpy()
+    return pooled
+
+
+def _total(sums: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    if weights is None:
+        return np.asarray(sums.sum(0, keepdims=True, dtype=np.float64))
+    flat = sums.reshape(len(sums), -1).astype(np.float64)
+    return np.asarray((weights @ flat).reshape(len(weights), *sums.shape[1:]))
 
 
 def count_images(

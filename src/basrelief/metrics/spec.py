@@ -62,12 +62,14 @@ class Planes:
         (N, K, H, W), float32 or float64, 0 where unknown.
     valid
         Bool (N, 1, H, W) or (N, K, H, W), or None: known everywhere.
+    threshold
+        Above which a prediction is mask: a number, or a tensor (K, 1, 1).
     unit
         What depth was divided by, in the data's unit.
     """
 
     def __init__(
-        self, pred: Tensor, target: Tensor, valid: Tensor | None, *, threshold: float = 0.5, unit: float = 1.0
+        self, pred: Tensor, target: Tensor, valid: Tensor | None, *, threshold: Any = 0.5, unit: float = 1.0
     ) -> None:
         dtype = torch.promote_types(torch.float32, torch.promote_types(pred.dtype, target.dtype))
         self.pred, self.target = known(pred.to(dtype), valid)[0], known(target.to(dtype), valid)[0]
@@ -83,7 +85,8 @@ class Planes:
     @cached_property
     def hard(self) -> Tensor:
         """1 where the prediction is above the threshold, else 0."""
-        return (self.pred > self._threshold).to(self.pred.dtype)
+        hard: Tensor = self.pred > self._threshold
+        return hard.to(self.pred.dtype)
 
     @cached_property
     def pixels(self) -> Tensor:

@@ -252,7 +252,7 @@ def _with_weights(encoder: str, weights: Any, load: Callable[[], Any]) -> Any:
         "or run the same command on a machine that has one, and copy its Hugging Face cache (HF_HOME) here. "
         "--weights PATH starts from a local checkpoint."
     )
-    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
+    if constants.HF_HUB_OFFLINE or not is_reachable(constants.ENDPOINT):
         raise DataError(f"{problem} {advice}")
     try:
         return load()
@@ -261,7 +261,7 @@ def _with_weights(encoder: str, weights: Any, load: Callable[[], Any]) -> Any:
         raise DataError(f"{problem} {advice} ({reason})") from None
 
 
-def _reachable(address: str) -> bool:
+def is_reachable(address: str) -> bool:
     """Return whether anything answers there, whatever it says, within some seconds."""
     import threading
 

@@ -12,7 +12,7 @@ from basrelief.report.behaviour import behaviour_header, draw_training, format_b
 from basrelief.report.contents import StudyContents
 from basrelief.report.costs import format_costs
 from basrelief.report.forest import format_pairs
-from basrelief.report.pictures import build_wall
+from basrelief.report.pictures import Wall, build_wall
 from basrelief.report.plots import COLOURS, DASHES, draw_curves
 from basrelief.report.rates import format_rate, format_searches
 from basrelief.report.spreads import draw_spreads, say_ahead
@@ -69,6 +69,7 @@ def render_study(contents: StudyContents) -> str:
     lines, baselines = format_losses(contents)
     kind, badge = describe_outcome(contents)
     primary = primary_facts(contents)
+    word, words = factor_word(contents.verdict), factor_words(contents.verdict)
     terms = format_terms(contents)  # of single terms the training loss says all
     shown: dict[str, Any] = {
         "forest": format_pairs(contents),
@@ -82,16 +83,19 @@ def render_study(contents: StudyContents) -> str:
         "cards": draw_training(contents),
         "terms": terms if any(len(loss["lines"]) > 1 for loss in terms) else [],
         "wall": wall,
+        "wall_intro": "" if wall is None else _wall_intro(wall, word, primary.name),
         "searches": format_searches(contents),
         "race": format_race(contents),
     }
-    word, words = factor_word(contents.verdict), factor_words(contents.verdict)
     costs_header, costs = format_costs(contents)
     return template_of("study.html.j2").render(
         shown,
         contents=contents,
         word=word,
         words=words,
+        wall_study=True,
+        wall_ahead=False,
+        wall_given="as given",
         summary=summary_beside(badge, contents),
         outcome=kind,
         badge=badge,
@@ -137,6 +141,13 @@ def _sections(words: str, shown: Mapping[str, Any]) -> list[tuple[str, str, bool
         ("race", "Race", shown["race"] is not None),
         ("details", "Details", True),
     ]
+
+
+def _wall_intro(wall: Wall, word: str, metric: str) -> str:
+    return (
+        f"The same {len(wall.rows)} validation images for every {word}, seed {wall.seed}; beneath each prediction the "
+        f"{metric} of that image."
+    )
 
 
 def _level(contents: StudyContents) -> str:

@@ -66,7 +66,7 @@ def make_app(
     if page:
         from basrelief.serving.page import add_page
 
-        app = add_page(app, service, home)
+        app = add_page(app, service, home=home)
     else:
         app.get("/", include_in_schema=False)(lambda: RedirectResponse("/api"))
     app.add_middleware(Guard, token=token, hosts=None if hosts is None else tuple(hosts))

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from basrelief.inference.planes import MOST
+
 
 def find_largest(
-    mask: np.ndarray, probability: np.ndarray, classes: Sequence[str], most: int
+    labels: np.ndarray, soft: np.ndarray, classes: Sequence[str], most: int
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the largest connected parts of all classes, largest first, and how many parts there are.
 
@@ -19,10 +21,10 @@ def find_largest(
 
     Parameters
     ----------
-    mask
-        bool (K, H, W).
-    probability
-        float (K, H, W).
+    labels
+        (H, W): 0 where there is none, else 1 + the number of the class.
+    soft
+        uint16 (K, H, W), probability times 65535.
     classes
         K names.
     most
@@ -37,22 +39,22 @@ def find_largest(
     """
     found: list[dict[str, Any]] = []
     total = 0
-    for name, plane, soft in zip(classes, mask, probability, strict=True):
-        labels, count = ndimage.label(plane, structure=np.ones((3, 3), bool))
+    for number, (name, plane) in enumerate(zip(classes, soft, strict=True), 1):
+        parts, count = ndimage.label(labels == number, structure=np.ones((3, 3), bool))
         total += count
-        areas = np.bincount(labels.ravel(), minlength=count + 1)
+        areas = np.bincount(parts.ravel(), minlength=count + 1)
         chosen = 1 + np.argsort(-areas[1:], kind="stable")[:most]
-        numbers = np.zeros(count + 1, np.int32)
-        numbers[chosen] = np.arange(1, len(chosen) + 1)
-        labels = numbers[labels]
-        for number, place in enumerate(ndimage.find_objects(labels, max_label=len(chosen)), 1):
-            inside = labels[place] == number
+        ranks = np.zeros(count + 1, np.int32)
+        ranks[chosen] = np.arange(1, len(chosen) + 1)
+        parts = ranks[parts]
+        for rank, place in enumerate(ndimage.find_objects(parts, max_label=len(chosen)), 1):
+            inside = parts[place] == rank
             found.append(
                 {
                     "class": name,
                     "box": [place[1].start, place[0].start, inside.shape[1], inside.shape[0]],
                     "area": int(inside.sum()),
-                    "score": round(float(soft[place][inside].mean(dtype=np.float64)), 6),
+                    "score": round(float(plane[place][inside].mean(dtype=np.float64)) / MOST, 6),
                 }
             )
     found.sort(key=lambda part: -part["area"])

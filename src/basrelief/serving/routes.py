@@ -13,11 +13,11 @@ from basrelief.serving.answers import (
     KINDS,
     Output,
     archive,
-    at_threshold,
     check_kinds,
     document,
     kinds_of,
     picture,
+    planes_for,
     to_json,
 )
 from basrelief.serving.handbook import handbook
@@ -52,7 +52,6 @@ def add_api(app: FastAPI, service: Service) -> None:
     facts = service.facts()
     text = handbook(facts)
     targets = tuple(service.predictor.run["targets"])
-    depth_max = float(service.predictor.run["depth_max"] or 1.0)
 
     @app.get("/api/health")
     async def health() -> dict[str, str]:
@@ -79,6 +78,7 @@ def add_api(app: FastAPI, service: Service) -> None:
         begun = time.perf_counter()
         wanted = tuple(kind for kind in KINDS if kind in include.split(","))
         check_kinds([name for name in include.split(",") if name], targets, "include")
+        used = planes_for(output, wanted)
         if output not in ("json", "zip"):
             check_kinds([output], targets, "output")
 
@@ -94,15 +94,14 @@ def add_api(app: FastAPI, service: Service) -> None:
                 raise RequestError(422, "This network takes an image alone; leave the background out.")
 
             def answer() -> tuple[bytes, str]:
-                prediction = service.predict(files.pop("image"), files.pop("background", None))
-                prediction = at_threshold(prediction, threshold)
+                planes = service.planes(files.pop("image"), files.pop("background", None), used, threshold)
                 if output == "json":
-                    found = document(prediction, wanted, depth_max)
+                    found = document(planes, wanted)
                     found["seconds"] = round(time.perf_counter() - begun, 4)
                     return to_json(found), "application/json"
                 if output == "zip":
-                    return archive(prediction, kinds_of(targets), depth_max), "application/zip"
-                return picture(prediction, output, depth_max), "image/png"
+                    return archive(planes, kinds_of(targets)), "application/zip"
+                return picture(planes, output), "image/png"
 
             content, media = await _unless_gone(request, service.work.run(answer))
         return Response(content, media_type=media, headers=SAFE)

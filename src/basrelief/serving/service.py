@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from basrelief import __version__
+from basrelief.inference.planes import Planes, collect, facts_of
 from basrelief.inference.prediction import Prediction
 from basrelief.inference.predictor import Predictor
 from basrelief.serving.answers import kinds_of
@@ -39,9 +41,21 @@ class Service:
 
     def predict(self, image: bytes | Path, background: bytes | Path | None) -> Prediction:
         """Read what was uploaded and predict it; for a thread of ``work``."""
-        array = read_upload(image, self.limits)
+        return self.predictor(*self._read(image, background))
+
+    def planes(
+        self, image: bytes, background: bytes | None, wanted: Collection[str], threshold: float | None = None
+    ) -> Planes:
+        """Return the wanted planes of an upload, see ``Planes``, at another threshold if given; for a thread."""
+        facts = facts_of(self.predictor)
+        if threshold is not None:
+            facts = replace(facts, thresholds=(threshold,) * len(facts.classes))
+        array, behind = self._read(image, background)
+        return collect(self.predictor.bands(array, behind), array, facts, wanted)
+
+    def _read(self, image: bytes | Path, background: bytes | Path | None) -> tuple[np.ndarray, np.ndarray | None]:
         behind = None if background is None else read_upload(background, self.limits, "background")
-        return self.predictor(array, behind)
+        return read_upload(image, self.limits), behind
 
     def facts(self) -> dict[str, Any]:
         """Return what ``/api/info`` tells: of the network, not of where it lies."""

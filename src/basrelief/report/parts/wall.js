@@ -34,6 +34,11 @@ function setUpWall() {
       const known = own.filter((score, place) => score !== null && !hidden.has(Number(columns[place].dataset.loss)));
       return known.length > 1 ? Math.max(...known) - Math.min(...known) : -Infinity;
     }
+    if (sort.startsWith("ahead:")) {
+      const place = columns.findIndex((cell) => cell.dataset.name === sort.slice("ahead:".length));
+      const lead = own.length === 2 && !own.includes(null) ? own[place] - own[1 - place] : NaN;
+      return Number.isNaN(lead) ? -Infinity : higher ? lead : -lead;
+    }
     const score = own[columns.findIndex((cell) => cell.dataset.name === sort.slice("worst:".length))];
     if (score === null || score === undefined) return -Infinity;
     return higher ? -score : score;
@@ -67,7 +72,8 @@ function setUpWall() {
     if (!known) return false;
     for (const name of names) write(form.elements[name], given.get(name) || defaults[name]);
     hidden.clear();
-    const count = all(".legend")[0].children.length;
+    const legend = all(".legend")[0];
+    const count = legend ? legend.children.length : columns.length;
     for (const part of (given.get("hide") || "").split(",")) {
       if (/^\d+$/.test(part) && Number(part) < count) hidden.add(Number(part));
     }

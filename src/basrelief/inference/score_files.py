@@ -1,0 +1,74 @@
+"""What an evaluation and a comparison leave in a folder: a document, a line an image, and a page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from basrelief.errors import OutputError
+from basrelief.files import write_atomic, write_json, write_text
+from basrelief.inference.comparison import Comparison
+from basrelief.inference.evaluation import Evaluation
+from basrelief.metrics import higher_is_better, is_in_unit, metric_spec
+from basrelief.report import MetricFacts, render_comparison, render_evaluation
+
+IMAGES = "images.parquet"
+PAGES = {"evaluation.json": "report.html", "comparison.json": "compare.html"}
+
+
+def check_out(folder: Path, name: str, *, overwrite: bool) -> Path:
+    """Return the folder, or raise OutputError where files that would be written are there already."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"--out {folder} is a file. Choose a folder.")
+    there = [file for file in (name, IMAGES, PAGES[name]) if (folder / file).exists()]
+    if there and not overwrite:
+        raise OutputError(f"{folder} holds {', '.join(there)} already. Choose another --out, or add --overwrite.")
+    return folder
+
+
+def write_evaluation(folder: Path, document: Mapping[str, Any], found: Evaluation, run: Mapping[str, Any]) -> None:
+    """Write ``evaluation.json``, ``images.parquet`` and ``report.html``; the document comes last."""
+    facts = metric_facts(list(document["metrics"]), str(document["depth_unit"]), tuple(run["classes"]))
+    _write_table(folder, found.images)
+    write_text(folder / "report.html", render_evaluation(document, facts, found.pictures, repeat=repeat_command()))
+    write_json(folder / "evaluation.json", document)
+
+
+def write_comparison(folder: Path, document: Mapping[str, Any], found: Comparison) -> None:
+    """Write ``comparison.json``, ``images.parquet`` and ``compare.html``; the document comes last."""
+    classes = tuple(found.pictures.classes) if found.pictures is not None else ()
+    facts = metric_facts(list(document["metrics"]), str(document["depth_unit"]), classes)
+    metric = document["metric"]
+    scores = [found.images[f"{side}/{metric}"].to_list() for side in ("a", "b")]
+    pairs = [pair for pair in zip(*scores, strict=True) if None not in pair]
+    _write_table(folder, found.images)
+    page = render_comparison(document, facts, pairs, found.pictures, repeat=repeat_command())
+    write_text(folder / "compare.html", page)
+    write_json(folder / "comparison.json", document)
+
+
+def metric_facts(names: Sequence[str], unit: str, classes: Sequence[str]) -> list[MetricFacts]:
+    """Return how metrics are to be read."""
+    found = []
+    for name in names:
+        spec = metric_spec(name, classes) if len(classes) > 1 or name.count("/") < 2 else None
+        meaning = spec.meaning if spec is not None else ""
+        main = spec is not None and spec.main
+        found.append(MetricFacts(name, higher_is_better(name), unit if is_in_unit(name) else "", meaning, main))
+    return found
+
+
+def repeat_command() -> str:
+    """Return the command line that this process was started with, where it is one of ours; else ""."""
+    import sys
+
+    words = sys.argv[1:]
+    return shlex.join(["basrelief", *words]) if words[:1] in (["evaluate"], ["compare"]) else ""
+
+
+def _write_table(folder: Path, table: pl.DataFrame) -> None:
+    write_atomic(folder / IMAGES, lambda temporary: table.write_parquet(temporary))

@@ -1,0 +1,63 @@
+"""The interval for one network, or for two compared: over further images, and over nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from basrelief.statistics.bootstrap import CHUNK_BYTES, DRAWS
+from basrelief.statistics.intervals import Floats, Interval, mean_interval
+from basrelief.statistics.needs import Need, images_needed
+
+
+def images_interval(scores: ArrayLike, *, groups: ArrayLike | None = None, level: float = 0.95) -> Interval:
+    """Return the interval for the mean of one network's scores over further images.
+
+    It is Student's, with the groups' sums in the images' place where images belong together. It says how this network
+    does on other images like these; of another seed it says nothing. Its ``seeds`` is 1.
+
+    Parameters
+    ----------
+    scores
+        (images,), finite. For two networks, the differences image by image.
+    groups
+        One label for each image.
+    level
+        Coverage, in (0, 1).
+    """
+    return replace(mean_interval(_twice(scores), groups=groups, level=level), seeds=1)
+
+
+def more_images(interval: Interval, *, margin: float) -> Need | None:
+    """Return how many further images (or groups) would decide what ``images_interval`` leaves open.
+
+    None where the interval has no bounds. See ``images_needed``.
+    """
+    return images_needed(replace(interval, seeds=2), margin=margin)
+
+
+def draw_images(images: int, *, groups: ArrayLike | None = None, draws: int = DRAWS, seed: int = 0) -> Iterator[Floats]:
+    """Yield how often draws with replacement take each image, (some draws, images), a part of the draws at a time.
+
+    Groups are drawn as a whole. The same arguments give the same draws.
+    """
+    rng = np.random.default_rng(seed)
+    _, index = np.unique(np.arange(images) if groups is None else np.asarray(groups), return_inverse=True)
+    units = int(index.max()) + 1 if images else 0
+    step = max(1, CHUNK_BYTES // (8 * max(images, 1)))
+    for start in range(0, draws, step):
+        number = min(step, draws - start)
+        taken = rng.multinomial(units, np.full(units, 1 / units), size=number)
+        yield taken[:, index].astype(np.float64)
+
+
+def _twice(scores: ArrayLike) -> Floats:
+    # Two seeds that agree on every image: the seeds then add nothing to the variance, and the interval over both
+    # sources is the units' own, exactly.
+    values: Floats = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"Scores have the shape {values.shape}; it must be (images,).")
+    return np.stack([values, values])
