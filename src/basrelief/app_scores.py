@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from basrelief.config import DataSettings, checked
-from basrelief.data import INSTANCE_FORMATS, find_format, open_source
-from basrelief.data.source import Source
-from basrelief.data.store import READING, detect_store
 from basrelief.errors import DataError, UsageError
 from basrelief.inference.comparison import compare_networks, say_comparison
 from basrelief.inference.evaluation import evaluate_source
 from basrelief.inference.fit import fit_metrics
+from basrelief.inference.home import Home, unseen_by_all
 from basrelief.inference.load import Loaded, load
 from basrelief.inference.own_size import Selection
-from basrelief.inference.predictor import Threshold, Tile
+from basrelief.inference.predictor import Threshold
 from basrelief.inference.score_files import check_out, write_comparison, write_evaluation
+from basrelief.inference.tiles import Tile
 from basrelief.metrics import DEFINITIONS_VERSION
-from basrelief.studies.stored import Prepared, reopen
 
 Progress = Callable[[int, int], None]
 
@@ -34,7 +29,7 @@ def evaluate(
     *,
     device: str = "auto",
     threshold: Threshold | None = None,
-    tile: Tile | None = None,
+    tile: Tile | str | None = None,
     mirror: bool | None = None,
     ensemble: bool = False,
     metric: str | None = None,
@@ -90,15 +85,16 @@ def evaluate(
     """
     folder = None if out is None else check_out(Path(out), "evaluation.json", overwrite=overwrite)
     use = {"threshold": threshold, "tile": tile, "mirror": mirror}
-    network = _Network(_load(run, device, ensemble, use))
+    network = Home(_load(run, device, ensemble, use))
     given = {name: value for name, value in options.items() if value is not None}
-    source, own_data = network.open(data, given)
+    source, own_data, groups = network.open(data, given)
     fit = fit_metrics(network.run, source, metric=metric, own_data=own_data)
     if own_data:
-        selection = Selection(wanted=network.test_images(), resolution=network.loaded.predictor.resolution)
+        size = network.loaded.predictor.resolution
+        selection = Selection(wanted=network.test_images(), resolution=size, groups=groups)
         which = "test images"
     else:
-        selection, which = Selection(seen=network.seen_images()), "images not seen in training"
+        selection, which = Selection(seen=network.seen_images(), groups=groups), "images not seen in training"
         if network.prepared is None:
             which = "all images (an exported file does not tell which were seen in training)"
     found = evaluate_source(
@@ -126,7 +122,7 @@ def compare(
     *,
     device: str = "auto",
     threshold: Threshold | None = None,
-    tile: Tile | None = None,
+    tile: Tile | str | None = None,
     mirror: bool | None = None,
     ensemble: bool = False,
     metric: str | None = None,
@@ -174,11 +170,11 @@ def compare(
         raise UsageError(f"--margin {margin}: expected a difference of 0 or more.")
     folder = None if out is None else check_out(Path(out), "comparison.json", overwrite=overwrite)
     use = {"threshold": threshold, "tile": tile, "mirror": mirror}
-    sides = [_Network(_load(run, device, ensemble, use)) for run in (run_a, run_b)]
+    sides = [Home(_load(run, device, ensemble, use)) for run in (run_a, run_b)]
     given = {name: value for name, value in options.items() if value is not None}
     owners = [side for side in sides if side.owns(data)]
     reader = owners[0] if owners else sides[0]
-    source, own_data = reader.open(data, given)
+    source, own_data, groups = reader.open(data, given)
     networks = [
         (side.loaded.predictor, fit_metrics(side.run, source, metric=metric, own_data=side in owners)) for side in sides
     ]
@@ -187,15 +183,15 @@ def compare(
         if side not in owners:
             for size, hashes in side.seen_images().items():
                 seen[size] = seen.get(size, frozenset()) | hashes
-    selection = Selection(seen=seen)
+    selection = Selection(seen=seen, groups=groups)
     if own_data:
-        wanted: dict[str, str | None] = dict(reader.test_images())
-        for owner in owners[1:]:
-            other = owner.test_images()
-            wanted = {name: known for name, known in wanted.items() if name in other}
+        wanted = unseen_by_all(owners, source)
         if not wanted:
-            raise DataError(f"{data}: no image is a test image of both runs. Compare them on other data.")
-        selection = Selection(wanted=wanted, resolution=reader.loaded.predictor.resolution, seen=seen)
+            raise DataError(
+                f"{data}: every test image of one run, or one of its group, was seen by the other in training. "
+                "Compare them on other data."
+            )
+        selection = Selection(wanted=wanted, resolution=reader.loaded.predictor.resolution, seen=seen, groups=groups)
     names = _names(sides)
     found = compare_networks(
         networks,
@@ -213,7 +209,7 @@ def compare(
         key: {"run": str(side.loaded.source), "name": name, "note": side.loaded.note, "mean": means[key]}
         for key, side, name in zip(("a", "b"), sides, names, strict=True)
     }
-    which = "test images of both" if len(owners) > 1 else "test images" if owners else "images not seen in training"
+    which = "test images that neither saw in training" if own_data else "images not seen in training"
     if any(side.prepared is None for side in sides):
         which += " (as far as known: an exported file does not tell)"
     thresholds = {key: list(side.loaded.predictor.thresholds) for key, side in zip(("a", "b"), sides, strict=True)}
@@ -232,87 +228,11 @@ def _load(run: str | Path, device: str, ensemble: bool, use: Mapping[str, Any]) 
     return load(run, device=device, ensemble=ensemble, **{name: one for name, one in use.items() if one is not None})
 
 
-@dataclass(eq=False)
-class _Network:
-    """A loaded network with the data it was trained on, as far as that is known."""
-
-    loaded: Loaded
-
-    def __post_init__(self) -> None:
-        self.prepared: Prepared | None = None if self.loaded.home is None else reopen(self.loaded.home)
-
-    @property
-    def run(self) -> Mapping[str, Any]:
-        return self.loaded.predictor.run
-
-    def owns(self, data: str | Path | None) -> bool:
-        """Tell whether this is the data that the network was trained on."""
-        if self.prepared is None:
-            return False
-        home = self.prepared.plan.data.location
-        return data is None or str(data) == home or Path(data).resolve() == Path(home).resolve()
-
-    def open(self, data: str | Path | None, given: dict[str, Any]) -> tuple[Source, bool]:
-        """Return data, read as the network's own was, and whether it is that."""
-        resolution = self.loaded.predictor.resolution
-        if self.prepared is None:
-            if data is None:
-                raise UsageError(f"{self.loaded.source} carries no data: say what to score it on, after its name.")
-            settings = checked(DataSettings, {"location": str(data), **given})
-            return open_source(settings.location, settings.options(resolution, 0)), False
-        home, seed = self.prepared.plan.data, self.prepared.plan.train.seed
-        if self.owns(data):
-            if given:
-                raise UsageError(
-                    f"{home.location} is the run's own data and is read as it was then; leave the options out."
-                )
-            return open_source(home.location, home.options(resolution, seed)), True
-        fresh = {"location": str(data), "limit": None, "group_file": None, "group_blocks": None, "split": "group"}
-        settings = checked(DataSettings, home.model_dump() | fresh | given)
-        if find_format(settings.location, settings.options(None, 0)) not in INSTANCE_FORMATS:
-            unset = {"categories": None, "single_instance": False, "min_box": None}
-            settings = checked(DataSettings, settings.model_dump() | unset | given)
-        if detect_store(settings.location):
-            # Its values are understood; how the run's own files were read is nothing to it.
-            plain = dict.fromkeys(READING) | {"depth_invalid": ()}
-            settings = checked(DataSettings, settings.model_dump() | plain | given)
-        return open_source(settings.location, settings.options(resolution, seed)), False
-
-    def test_images(self) -> dict[str, str]:
-        """Return the hash of each test image by its name."""
-        rows, index = self._split()
-        return dict(index[rows["test"]].select("id", "image_hash").iter_rows())
-
-    def seen_images(self) -> dict[tuple[int, int], frozenset[str]]:
-        """Return the hashes of training's and validation's images, by the resolution they are of; {} where unknown."""
-        if self.prepared is None:
-            return {}
-        rows, index = self._split()
-        hashes = index["image_hash"].to_numpy()[np.concatenate([rows["train"], rows["val"]])]
-        return {self.loaded.predictor.resolution: frozenset(hashes.tolist())}
-
-    def _split(self) -> tuple[Mapping[str, np.ndarray], pl.DataFrame]:
-        assert self.prepared is not None
-        fingerprint, index = self.run.get("split"), self.prepared.store.index
-        if self.run.get("ensemble") and fingerprint is None:
-            # Networks of several folds: what one is tested on, another was trained on.
-            rows = [split.rows for split in self.prepared.splits]
-            seen = np.unique(np.concatenate([part[name] for part in rows for name in ("train", "val")]))
-            every = np.unique(np.concatenate([part[name] for part in rows for name in part]))
-            return {"train": seen, "val": seen[:0], "test": np.setdiff1d(every, seen)}, index
-        for split in self.prepared.splits:
-            if split.fingerprint() == fingerprint:
-                return split.rows, index
-        raise DataError(
-            f"{self.loaded.source / 'run.json'} is of another split than {self.loaded.home} holds. Put it back as it "
-            "was."
-        )
-
-
-def _names(sides: list[_Network]) -> tuple[str, str]:
+def _names(sides: list[Home]) -> tuple[str, str]:
     """Return what the two are called: the name of the run's folder, and of the folder above where that is the same."""
     paths = [side.loaded.source for side in sides]
-    for parts in range(1, 4):
+    first = 2 if any(path.name.startswith("seed-") for path in paths) else 1  # a trial's folder has its loss above it
+    for parts in range(first, 4):
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if names[0] != names[1]:
             return names[0], names[1]

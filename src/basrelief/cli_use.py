@@ -9,32 +9,34 @@ import typer
 
 from basrelief.cli_options import (
     DATA_OPTIONS,
+    SPLIT_OPTIONS,
     Device,
     Ensemble,
     Json,
     Mirror,
+    Overwrite,
     Threshold,
     Tile,
+    Trained,
     give,
     read_threshold,
-    read_tile,
     say_aside,
     with_options,
 )
 
 app = typer.Typer()
 
+GROUP_OPTIONS = {name: SPLIT_OPTIONS[name] for name in ("group_blocks", "group_file")}
 Metric = Annotated[
     str | None, typer.Option(metavar="NAME", help="What the details go by.  [default: the run's own metric]")
 ]
 ScoresOut = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report here, with a line an image.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
 
 
 @app.command()
-@with_options(DATA_OPTIONS)
+@with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
+    run: Trained,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="Other data; the run's own test images if not given.")
     ] = None,
@@ -63,7 +65,7 @@ def evaluate(
             data,
             device=device or "auto",
             threshold=read_threshold(threshold),
-            tile=read_tile(tile),
+            tile=tile,
             mirror=mirror,
             ensemble=ensemble,
             metric=metric,
@@ -78,10 +80,10 @@ def evaluate(
 
 
 @app.command()
-@with_options(DATA_OPTIONS)
+@with_options(DATA_OPTIONS, GROUP_OPTIONS)
 def compare(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one.")],
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one.")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="What they are compared on.")],
     metric: Metric = None,
     margin: Annotated[
@@ -114,7 +116,7 @@ def compare(
             data,
             device=device or "auto",
             threshold=read_threshold(threshold),
-            tile=read_tile(tile),
+            tile=tile,
             mirror=mirror,
             ensemble=ensemble,
             metric=metric,
@@ -131,7 +133,7 @@ def compare(
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
+    run: Trained,
     inputs: Annotated[
         list[str],
         typer.Argument(

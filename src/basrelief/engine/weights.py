@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from basrelief.engine.checkpoint import BEST
@@ -111,14 +111,16 @@ def _read(path: Path) -> dict[str, Tensor]:
             # A checkpoint holds more than the network; a file made to be handed on holds nothing else.
             start = "model/" if ours and any(name.startswith("model/") for name in tensors) else ""
             return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-        document = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, ValueError, RuntimeError, EOFError, KeyError, json.JSONDecodeError) as error:
-        raise DataError(f"{path} cannot be read as weights, or was cut short ({_first_line(error)}).") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's version, which nobody here chose
+            document = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(
             f"{path} holds more than tensors, and running what is in it is not safe. Save its state_dict alone, best "
             "as safetensors, and give that."
         ) from None
+    except Exception as error:  # torch's reader has any kind for a damaged file, asserts and struct.error among them
+        raise DataError(f"{path} cannot be read as weights, or was cut short ({_first_line(error)}).") from None
     for wrapper in _WRAPPERS:
         if isinstance(document, Mapping) and isinstance(document.get(wrapper), Mapping):
             document = document[wrapper]

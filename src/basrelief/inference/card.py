@@ -14,6 +14,7 @@ from basrelief.errors import UsageError
 from basrelief.metrics import higher_is_better, is_in_unit, main_metrics
 
 TASKS = {"mask": "image-segmentation", "depth": "depth-estimation"}  # the hub's names
+DRAWN = ("scenes", "purdue-shapes")  # formats whose images come from a program
 FEW_TRAIN, FEW_TEST = 100, 30  # images, below which the card says that they are few
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,59}")
 _DASH = "–"
@@ -76,6 +77,8 @@ def find_limits(config: Mapping[str, Any]) -> list[str]:
         found.append("No image was kept for testing, so how well it does on images it has not seen is not known.")
     elif test is not None and test < FEW_TEST:
         found.append(f"It was tested on only {test} images, so its scores are rough.")
+    if data.get("format") in DRAWN:
+        found.append("Its images were drawn by a program; it has seen no photograph.")
     if data.get("groups") == 1:
         found.append("All its images are of one group; nothing shows how it does on another.")
     found += [plain(caution) for caution in data.get("cautions") or []]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from basrelief.data.source import Source
 from basrelief.errors import DataError, UsageError
-from basrelief.inference.evaluation import group_of
 from basrelief.inference.fit import Fit, primary_of
 from basrelief.inference.image_scores import LEVEL, ImageScores, interval_of
 from basrelief.inference.own_size import Selection, Tally, score_samples
@@ -83,7 +82,7 @@ def compare_networks(
     for found in score_samples(networks, source, selection, tally, progress=progress):
         ids.append(found.entry.id)
         for own, part in zip(scores, found.scores, strict=True):
-            own.add(part.scores, group_of(found))
+            own.add(part.scores, selection.group_of(found.entry.id))
         values = [float(part.scores[primary][0]) if primary in part.scores else float("nan") for part in found.scores]
         ahead = sign * (values[0] - values[1])
         if np.isfinite(ahead):

@@ -73,9 +73,10 @@ def evaluate_source(
     sign = -1 if higher_is_better(primary) else 1
     bins = np.zeros((len(classes), BINS, 3))
     curve, counted = np.zeros((len(classes), len(SHOWN_THRESHOLDS))), np.zeros((len(classes), 1))
-    for found in score_samples([(predictor, fit)], source, selection or Selection(), tally, progress=progress):
+    selection = selection or Selection()
+    for found in score_samples([(predictor, fit)], source, selection, tally, progress=progress):
         own = found.scores[0]
-        scores.add(own.scores, group_of(found))
+        scores.add(own.scores, selection.group_of(found.entry.id))
         facts.add(found, fit)
         if own.bins is not None and own.curve is not None:
             bins += own.bins
@@ -110,11 +111,6 @@ def evaluate_source(
     }
     made = gallery.pictures([str(predictor.run["network"])]) if gallery is not None else None
     return Evaluation(document, facts.table(scores.groups, parts, arrays), made)
-
-
-def group_of(found: ScoredSample) -> str:
-    """Return the label of the images that this one belongs with; its own where it belongs with none."""
-    return f"image {found.entry.id}" if found.entry.group is None else f"group {found.entry.group}"
 
 
 class _Facts:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -90,7 +91,7 @@ def _from_tensor(tensor: Tensor, what: str) -> np.ndarray:
     plain = tensor.detach().cpu()
     if plain.is_floating_point():
         plain = plain.float()  # numpy has no bfloat16
-    elif plain.element_size() != 1 or plain.is_signed():  # torch's bool is left for numpy to name
+    elif plain.dtype != torch.uint8:
         raise UsageError(f"The {what} is {tensor.dtype} {_by(tensor.shape)}. {_EXPECTED}")
     return plain.permute(1, 2, 0).numpy() if plain.ndim == 3 else plain.numpy()
 

@@ -32,7 +32,7 @@ def build_model(run: Mapping[str, Any]) -> nn.Module:
 
 def torch_network(model: nn.Module, activations: Mapping[str, str], device: torch.device) -> Network:
     """Return a torch network as the function; it computes on ``device`` and may be called by several threads."""
-    model = model.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    model = model.to(device).eval()  # pictures come as channels last, and convolutions follow them
 
     @torch.inference_mode()
     def network(images: Tensor, backgrounds: Tensor | None) -> dict[str, Tensor]:

@@ -34,11 +34,18 @@ class Selection:
         Of the hashes of ``wanted``.
     seen
         Resolution -> hashes there of images that a network was trained on or chosen by; they are left out.
+    groups
+        Id -> label, equal for images that belong together; one that it lacks belongs with no other.
     """
 
     wanted: Mapping[str, str | None] | None = None
     resolution: tuple[int, int] = (0, 0)
     seen: Mapping[tuple[int, int], frozenset[str]] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
+
+    def group_of(self, name: str) -> str:
+        """Return the label of the images that this one belongs with."""
+        return f"group {self.groups[name]}" if name in self.groups else f"image {name}"
 
 
 @dataclass

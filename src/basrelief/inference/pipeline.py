@@ -1,7 +1,7 @@
 """Reading, computing and writing at the same time, in order and with little in memory.
 
-Pillow and file systems let other threads work, so threads suffice: some read and shrink pictures ahead, the caller's
-own thread runs the network on batches, others bring results to their size and write them.
+Pillow, torch and file systems let other threads work, so threads suffice: some read and shrink pictures ahead, some run
+the network on batches, some bring results to their size and write them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ BATCH = 16
 PIXELS = 100_000_000  # of all pictures in flight together; a larger one travels alone
 _LARGE = 8_000_000  # pixels, from which on a result is made in bands
 _FLYING = 5 * BATCH  # pictures at most that are read, computed and written at a time
+_COMPUTING = 4  # batches at most that are computed at a time
 _LISTED = 8  # pictures that wait for that; frames of a video are decoded by then, so few
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,14 +46,20 @@ class _Read:
 
 
 @dataclass
-class _Flight(Generic[Result]):
-    """A picture on its way: first it is read, then written. One that needs neither is passed on."""
+class _Flight:
+    """A picture on its way to the network; one that need not be read is passed on."""
 
     picture: Picture
     pixels: int
     reading: Future[_Read] | None
-    writing: Future[Result] | None = None
-    failed: DataError | None = None
+
+
+@dataclass
+class _Batch(Generic[Result]):
+    """Pictures that go to the network together, and what becomes of each: a result to come, or why there is none."""
+
+    flights: list[_Flight]
+    work: Future[list[Future[Result] | DataError | None]]
 
 
 def predict_pictures(
@@ -81,8 +88,13 @@ def predict_pictures(
     picture, result
         A DataError where a picture cannot be read. Whatever ``write`` raises ends all.
     """
-    threads = max(2, min(8, cores()))
-    readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
+    own_threads = torch.get_num_threads()
+    # Each batch has a thread or few: threads that share every layer wait for each other, by spinning, whenever readers
+    # and writers need a core.
+    computing = min(_COMPUTING, own_threads)
+    readers = _pool(max(2, min(8, cores())))
+    computers = _pool(computing, own_threads // computing)
+    writers = _pool(2 * max(2, min(8, cores())))  # which wait for the disk most of the time
     shrink_background = _remembering(predictor.shrink)
 
     def read(picture: Picture) -> _Read:
@@ -97,80 +109,95 @@ def predict_pictures(
     def finish(picture: Picture, heads: dict[str, Tensor], image: np.ndarray) -> Result:
         return write(picture, planes_of(predictor.finish(heads, image), facts, wanted))
 
-    unread: deque[_Flight[Result]] = deque()
-    unwritten: deque[_Flight[Result]] = deque()
+    def compute(flights: list[_Flight]) -> list[Future[Result] | DataError | None]:
+        found = [_what_was_read(flight) for flight in flights]
+        images = [one for one in found if isinstance(one, _Read)]
+        if not images:
+            return [one for one in found if not isinstance(one, _Read)]
+        if images[0].small is None:
+            bands = predictor.bands(images[0].image, images[0].background)
+            planes = collect(bands, images[0].image, facts, wanted)
+            return [
+                writers.submit(write, flight.picture, planes) if isinstance(one, _Read) else one
+                for flight, one in zip(flights, found, strict=True)
+            ]
+        heads = _ask(predictor, images)
+        parts = iter([{head: values[number] for head, values in heads.items()} for number in range(len(images))])
+        return [
+            writers.submit(finish, flight.picture, next(parts), one.image) if isinstance(one, _Read) else one
+            for flight, one in zip(flights, found, strict=True)
+        ]
+
+    unread: deque[_Flight] = deque()
+    batches: deque[_Batch[Result]] = deque()
     listed = _ahead(((picture, picture.pixels()) for picture in pictures), _LISTED)
+    held = count = 0
     try:
         coming = next(listed, None)
-        while coming or unread or unwritten:
-            held = sum(flight.pixels for flight in (*unread, *unwritten))
-            count = len(unread) + len(unwritten)
+        while coming or unread or batches:
             while coming and count < _FLYING and (held + coming[1] <= PIXELS or not count):
                 picture, pixels = coming
                 reading = None if picture.source is None else readers.submit(read, picture)
                 unread.append(_Flight(picture, pixels, reading))
                 held, count, coming = held + pixels, count + 1, next(listed, None)
-            if unread:
-                batch, images = _next_batch(unread)
-                if images and images[0].small is None:
-                    bands = predictor.bands(images[0].image, images[0].background)
-                    planes = collect(bands, images[0].image, facts, wanted)
-                    batch[-1].writing = writers.submit(write, batch[-1].picture, planes)
-                    del planes
-                elif images:
-                    heads = _compute(predictor, images)
-                    flights = [flight for flight in batch if flight.reading]
-                    for number, (flight, found) in enumerate(zip(flights, images, strict=True)):
-                        own = {head: values[number] for head, values in heads.items()}
-                        flight.writing = writers.submit(finish, flight.picture, own, found.image)
-                for flight in batch:
-                    flight.reading = None
-                del images
-                unwritten += batch
-            first = True
-            while unwritten and (_is_done(unwritten[0]) or len(unwritten) > 2 * BATCH or (first and not unread)):
-                flight = unwritten.popleft()
-                first = False
-                yield flight.picture, flight.failed or (flight.writing.result() if flight.writing else None)
+            while unread and len(batches) < computing + 2:
+                flights, is_alone = _next_batch(unread, computing)
+                if is_alone and not unread and not batches:  # nobody else needs the cores
+                    work: Future[list[Future[Result] | DataError | None]] = Future()
+                    work.set_result(compute(flights))
+                else:
+                    work = computers.submit(compute, flights)
+                batches.append(_Batch(flights, work))
+                del flights
+            batch = batches.popleft()
+            for flight, result in zip(batch.flights, batch.work.result(), strict=True):
+                held, count = held - flight.pixels, count - 1
+                yield flight.picture, result.result() if isinstance(result, Future) else result
     finally:
-        for pool in (readers, writers):
+        for pool in (readers, computers, writers):
             pool.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(own_threads)  # for threads that start from now on; this one never had another number
         listed.close()
 
 
-def _next_batch(unread: deque[_Flight[Result]]) -> tuple[list[_Flight[Result]], list[_Read]]:
-    """Take a batch's flights from the queue, and what was read for them; one that is predicted in bands is alone."""
-    batch: list[_Flight[Result]] = []
-    images: list[_Read] = []
-    while unread and len(images) < BATCH:
-        flight = unread[0]
-        if flight.reading:
-            try:
-                found = flight.reading.result()
-            except DataError as error:
-                flight.failed, flight.reading = error, None
-            else:
-                if found.small is None and images:
-                    break
-                images.append(found)
-        batch.append(unread.popleft())
-        if images and images[-1].small is None:
-            break
-    return batch, images
+def _pool(threads: int, each: int = 1) -> ThreadPoolExecutor:
+    """Return threads of which each computes with so many of torch's own."""
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(each,))
 
 
-def _compute(predictor: Predictor, images: list[_Read]) -> dict[str, Tensor]:
-    """Run the network on a batch. One picture alone is doubled: a batch of one is computed in other ways, whose last
-    bits differ, and what is written should not depend on which pictures were there before.
+def _next_batch(unread: deque[_Flight], computing: int) -> tuple[list[_Flight], bool]:
+    """Take a batch from the queue, and tell whether it is one picture; what is predicted in bands is alone.
+
+    What is left at the end is shared among those who compute.
     """
-    pictures = images * 2 if len(images) == 1 else images
-    behind = [found.small_background for found in pictures if found.small_background is not None]
-    stack = torch.from_numpy(np.stack([found.small for found in pictures if found.small is not None]))
+    most = min(BATCH, -(-len(unread) // computing))
+    flights: list[_Flight] = []
+    count = 0
+    while unread and count < most:
+        found = _what_was_read(unread[0])
+        in_bands = isinstance(found, _Read) and found.small is None
+        if in_bands and count:
+            break
+        flights.append(unread.popleft())
+        count += isinstance(found, _Read)
+        if in_bands:
+            break
+    return flights, count == 1
+
+
+def _what_was_read(flight: _Flight) -> _Read | DataError | None:
+    if flight.reading is None:
+        return None
+    try:
+        return flight.reading.result()
+    except DataError as error:
+        return error
+
+
+def _ask(predictor: Predictor, images: list[_Read]) -> dict[str, Tensor]:
+    behind = [found.small_background for found in images if found.small_background is not None]
+    stack = torch.from_numpy(np.stack([found.small for found in images if found.small is not None]))
     return predictor.network(stack, torch.from_numpy(np.stack(behind)) if behind else None)
-
-
-def _is_done(flight: _Flight[Result]) -> bool:
-    return flight.writing is None or flight.writing.done()
 
 
 def _remembering(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:

@@ -15,7 +15,8 @@ from basrelief.inference.hub import Shareable
 from basrelief.inference.images import Picture, as_array, as_arrays
 from basrelief.inference.network import Network, mirrored
 from basrelief.inference.prediction import Prediction
-from basrelief.inference.tiles import Answers, Grid, Tile, blend, enlarge, lay, parse_tile
+from basrelief.inference.tiles import Answers, Grid, blend, enlarge, lay, parse_tile
+from basrelief.inference.tiles import Tile as Tile
 
 Threshold = float | Literal["best"]
 
@@ -257,9 +258,15 @@ def _cut(image: np.ndarray, grid: Grid, place: tuple[int, int]) -> np.ndarray:
 
 def _thresholds(run: Mapping[str, Any], threshold: Threshold) -> tuple[float, ...]:
     if threshold != "best":
-        if not 0 <= threshold <= 1:
+        try:
+            value = float(threshold)
+        except (TypeError, ValueError):
+            value = float("nan")
+        if not 0 <= value <= 1:
             raise UsageError(f"--threshold {threshold}: expected a probability between 0 and 1, or best.")
-        return (float(threshold),) * len(run["classes"])
+        return (value,) * len(run["classes"])
+    if "mask" not in run["targets"]:
+        return ()
     stored = run.get("thresholds")
     if stored is None:
         raise UsageError(

@@ -165,7 +165,9 @@ def load_folder(folder: Path) -> tuple[dict[str, Any], nn.Module]:
 
 def _load_network(config: Mapping[str, Any], path: Path) -> nn.Module:
     shapes, _ = _read_header(path)
-    with torch.device("meta"), _Sketching(CALLS_A_TENSOR * (len(shapes) + 100)):
+    # The outermost puts gradients back as they were: being stopped may fall into an initialisation that is without.
+    grad, steps = torch.set_grad_enabled(torch.is_grad_enabled()), CALLS_A_TENSOR * (len(shapes) + 100)
+    with grad, torch.device("meta"), _Sketching(steps):
         sketch = _build(config, path).state_dict()
     ours = {name: tuple(value.shape) for name, value in sketch.items()}
     for name, shape in ours.items():

@@ -22,7 +22,7 @@ Answers = dict[str, Tensor]  # head -> (N, C, h, w)
 
 SMALLEST = 16  # pixels of a tile's side
 OVERLAP = 0.25  # of a tile's side, at least
-BAND_PIXELS = 1 << 22  # of a band, about: 16 MB a plane
+BAND_PIXELS = 1 << 20  # of a band, about: 4 MB a plane
 
 
 def parse_tile(tile: object) -> Tile:

@@ -19,6 +19,7 @@ from basrelief.report.scores import (
     warn,
 )
 from basrelief.report.square import draw_square
+from basrelief.report.tables import shorten
 
 MOST_DOTS = 4000  # of the scatter; of more images, some spread over all are drawn
 BADGES = {"a": ("winner", "a is better"), "b": ("winner", "b is better"), "equal": ("equal", "Practically equal")}
@@ -104,11 +105,13 @@ def _facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _scatter(primary: MetricFacts, pairs: Sequence[tuple[float, float]], a: str, b: str) -> Any:
     dots = list(pairs) if len(pairs) <= MOST_DOTS else list(pairs)[:: -(-len(pairs) // MOST_DOTS)]
-    axis = linear_axis([value for pair in pairs for value in pair])
+    values = [value for pair in pairs for value in pair]
+    pad = 0.03 * (max(values) - min(values))
+    axis = linear_axis([min(values) - pad, max(values) + pad])
     return draw_square(
         f"{primary.name} of each image, {a} across and {b} up",
-        "a",
-        "b",
+        f"a, {shorten(a, 40)}",
+        f"b, {shorten(b, 40)}",
         axis,
         axis,
         guides=[[(axis.low, axis.low), (axis.high, axis.high)]],

@@ -149,7 +149,7 @@ def _calibration(calibration: Mapping[str, Any] | None) -> list[ClassPlot]:
         pairs = [(line["predicted"], line["observed"]) for line in known]
         middle = sum(line["share"] for line in one["bins"] if line["low"] > 0 and line["high"] < 1)
         says = f"Expected calibration error {format_number(one['ece'], 4)}, over {one['pixels']:,} pixels."
-        says += f" {100 * middle:.2g} % of them lie between the lowest and the highest bin."
+        says += f" {format_number(100 * middle, 1)} % of them lie between the lowest and the highest bin."
         plot = draw_square(
             f"Share of true pixels by predicted probability, {one['name']}",
             "predicted probability",

@@ -95,6 +95,7 @@ def render_study(contents: StudyContents) -> str:
         words=words,
         wall_study=True,
         wall_ahead=False,
+        wall_every=False,
         wall_given="as given",
         summary=summary_beside(badge, contents),
         outcome=kind,

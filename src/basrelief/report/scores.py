@@ -69,6 +69,7 @@ def wall_settings(
         "wall_given": given,
         "wall_study": False,
         "wall_ahead": len(names) > 1,
+        "wall_every": len(names) > 1,
         "word": "network",
         "words": "networks",
         "primary_target": primary.name.partition("/")[0],

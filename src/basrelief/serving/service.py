@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from basrelief import __version__
 from basrelief.inference.planes import Planes, collect, facts_of
 from basrelief.inference.prediction import Prediction
 from basrelief.inference.predictor import Predictor
@@ -61,7 +61,7 @@ class Service:
         """Return what ``/api/info`` tells: of the network, not of where it lies."""
         run, limits = self.predictor.run, self.limits
         return {
-            "basrelief": __version__,
+            "basrelief": metadata.version("basrelief"),
             "title": self.title,
             "network": run["network"],
             "resolution": list(self.predictor.resolution),
