@@ -12,11 +12,11 @@ from PIL import Image
 import basrelief as br
 from basrelief.functional.colours import class_colours
 from basrelief.inference.load import load
-from basrelief.inference.prediction import Prediction
+from basrelief.inference.planes import Facts, Planes
 from basrelief.serving import page_words as words
 from basrelief.serving.limits import Limits
 from basrelief.serving.page_examples import write_examples
-from basrelief.serving.page_pictures import draw_cutout, draw_depth, draw_overlay, label_map, shrink
+from basrelief.serving.page_pictures import draw_cutout, draw_depth, draw_overlay, find_cutout, label_map, shrink
 from basrelief.serving.page_results import KEEP, Result, Results, small_result
 from basrelief.serving.page_routes import allowed
 from support import write_folder
@@ -47,13 +47,16 @@ def test_the_overlay_leaves_all_outside_the_mask_as_it_was() -> None:
     assert shown[10, 10].tolist() == np.rint(0.45 * image[10, 10] + 0.55 * colours[0]).tolist()
 
 
-def test_the_cutout_shows_the_image_inside_and_a_chequered_ground_outside() -> None:
+def test_the_cutout_is_the_image_over_a_chequered_ground_as_solid_as_its_file() -> None:
     image = np.full((96, 96, 3), 7, np.uint8)
-    inside = np.zeros((96, 96), bool)
-    inside[10:20, 10:20] = True
-    shown = draw_cutout(image, inside)
-    assert np.array_equal(shown[inside], image[inside])
-    assert {tuple(colour) for colour in shown[~inside].tolist()} == {(255, 255, 255), (205, 205, 205)}
+    probability = np.zeros((2, 96, 96), np.float32)
+    probability[0, 10:20, 10:20], probability[1, 50:60] = 1, 0.5
+    alpha = find_cutout(probability, (0.4, 0.5), None)
+    shown = draw_cutout(image, alpha)
+    assert (shown[10:20, 10:20] == 7).all()
+    assert {tuple(colour) for colour in shown[30:40].reshape(-1, 3).tolist()} == {(255, 255, 255), (205, 205, 205)}
+    assert set(shown[50:60].ravel().tolist()) == {round(0.5 * (7 + grey)) for grey in (255, 205)}  # half at its level
+    assert (find_cutout(probability, (0.4, 0.5), 1)[10:20, 10:20] == 0).all()
 
 
 def test_pictures_are_made_smaller_by_averaging_and_never_larger() -> None:
@@ -132,7 +135,7 @@ def test_what_is_kept_of_a_large_prediction_is_small() -> None:
     size = (1500, 3000)
     planes = np.zeros((2, *size), np.float32)
     image = np.zeros((*size, 3), np.uint8)
-    found = Prediction(planes > 0.5, planes, planes[0], ("a", "b"), "m", "metric", image)
+    found = Planes(Facts(("a", "b"), (0.5, 0.5), 1.0, "m", "metric"), image, probability=planes, depth=planes[0])
     kept = small_result(found, (), "one")
     assert kept.size == size
     assert kept.probability is not None

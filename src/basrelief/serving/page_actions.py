@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,11 +12,11 @@ import numpy as np
 
 from basrelief.errors import BasreliefError
 from basrelief.functional.colours import class_colours
-from basrelief.inference.prediction import Prediction
+from basrelief.inference.planes import Planes
 from basrelief.serving import page_words as words
-from basrelief.serving.answers import archive, kinds_of
+from basrelief.serving.answers import archive, kinds_of, planes_for
 from basrelief.serving.page_layout import Parts, class_choices
-from basrelief.serving.page_pictures import draw_cutout, draw_depth, draw_overlay, label_map
+from basrelief.serving.page_pictures import draw_cutout, draw_depth, draw_overlay, find_cutout, label_map
 from basrelief.serving.page_results import Result, Results, Visit, small_result
 from basrelief.serving.service import Service
 
@@ -64,7 +63,9 @@ class Actions:
         files = tuple(Path(upload["path"]) for upload in uploads)
         name = Path(uploads[0].get("orig_name") or "image").stem[:LONGEST_NAME] or "image"
         try:
-            result = await self._compute(files, lambda found: small_result(found, files, name))
+            result = await self._compute(
+                files, lambda found: small_result(found, files, name), ("probability", "depth")
+            )
         except Exception as error:
             return self._show(None, visit, chosen, _failure(error))
         return self._show(result, Visit(self._results.put(result), visit.levels), chosen)
@@ -87,22 +88,31 @@ class Actions:
         if result is None or not all(file.exists() for file in result.files):
             return {parts.packed: None, parts.said: words.notice(GONE)}
 
-        def write(found: Prediction) -> str:
+        def write(planes: Planes) -> str:
             file = Path(tempfile.mkdtemp(dir=self._folder)) / f"{result.name}.zip"
-            kinds, depth_max = kinds_of(self._run["targets"]), float(self._run["depth_max"] or 1)
-            file.write_bytes(archive(_at_levels(found, visit.levels), kinds, depth_max))
+            file.write_bytes(archive(planes, kinds_of(self._run["targets"])))
             return str(file)
 
+        wanted = planes_for("zip", kinds_of(self._run["targets"]))
+        levels = visit.levels or None
         try:
-            return {parts.packed: await self._compute(result.files, write), parts.said: ""}
+            return {parts.packed: await self._compute(result.files, write, wanted, levels), parts.said: ""}
         except Exception as error:
             return {parts.packed: None, parts.said: _failure(error)}
 
-    async def _compute(self, files: Sequence[Path], answer: Callable[[Prediction], T]) -> T:
-        """Read uploads, predict, and make something of the prediction: one job in the server's queue."""
+    async def _compute(
+        self,
+        files: Sequence[Path],
+        answer: Callable[[Planes], T],
+        wanted: Collection[str],
+        levels: tuple[float, ...] | None = None,
+    ) -> T:
+        """Read uploads, predict, and make something of it: one job in the server's queue."""
         background = files[1] if len(files) > 1 else None
         with self._service.work.place():
-            return await self._service.work.run(lambda: answer(self._service.predict(files[0], background)))
+            return await self._service.work.run(
+                lambda: answer(self._service.planes(files[0], background, wanted, levels))
+            )
 
     def _look(self, chosen: str, visit: Visit) -> dict[Any, Any]:
         result = self._results.get(visit.key)
@@ -127,21 +137,14 @@ class Actions:
         parts = self._parts
         if result is None or result.probability is None:
             return {parts.overlay: None, parts.cutout: None, parts.shares: ""}
-        labels = label_map(result.probability, visit.levels, self._choices.get(str(chosen)))
+        only = self._choices.get(str(chosen))
+        labels = label_map(result.probability, visit.levels, only)
+        alpha = find_cutout(result.probability, visit.levels, only)
         return {
             parts.overlay: draw_overlay(result.image, labels, self._colours),
-            parts.cutout: draw_cutout(result.image, labels > 0),
+            parts.cutout: draw_cutout(result.image, alpha),
             parts.shares: words.legend(labels, self._run["classes"], self._colours),
         }
-
-
-def _at_levels(prediction: Prediction, levels: Sequence[float]) -> Prediction:
-    """Return a prediction with the mask at other thresholds, one a class."""
-    if prediction.probability is None:
-        return prediction
-    limits = np.asarray(levels, np.float32)
-    above = prediction.probability > (limits[:, None, None] if prediction.probability.ndim == 3 else limits[0])
-    return dataclasses.replace(prediction, mask=above)
 
 
 def _failure(error: Exception) -> str:

@@ -10,6 +10,8 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from basrelief.functional.colours import VIRIDIS, depth_range
+from basrelief.inference.cutout import find_alpha
+from basrelief.inference.planes import MOST, label_pixels
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -43,11 +45,17 @@ def label_map(probability: np.ndarray, levels: Sequence[float], only: int | None
     only
         The one class to look at; None: all.
     """
-    above = probability > np.asarray(levels, np.float32)[:, None, None]
+    limits = np.asarray(levels, np.float32)[:, None, None]
     if only is not None:
-        return np.where(above[only], only + 1, 0)
-    best = np.where(above, probability, -1.0).argmax(axis=0)
-    return np.where(above.any(axis=0), best + 1, 0)
+        return np.where(probability[only] > limits[only], only + 1, 0)
+    return label_pixels(probability, limits).astype(int)
+
+
+def find_cutout(probability: np.ndarray, levels: Sequence[float], only: int | None) -> np.ndarray:
+    """Return how solid each pixel of the cut-out is, uint8 (h, w); parameters as for ``label_map``."""
+    wanted = slice(None) if only is None else slice(only, only + 1)
+    codes = np.rint(probability[wanted] * np.float32(MOST)).astype(np.uint16)
+    return find_alpha(codes, tuple(levels[wanted]))
 
 
 def draw_overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
@@ -62,12 +70,13 @@ def draw_overlay(image: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> 
     return np.rint(shown).astype(np.uint8)
 
 
-def draw_cutout(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return the image where ``inside`` (h, w) is true, and a chequered ground elsewhere."""
+def draw_cutout(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return the image as solid as ``alpha``, uint8 (h, w), says, over a chequered ground."""
     light, dark = CHEQUER
-    rows, columns = np.indices(inside.shape) // max(1, max(inside.shape) // SQUARES)
-    ground = np.where((rows + columns) % 2, dark, light).astype(np.uint8)
-    return np.where(inside[..., None], image, ground[..., None])
+    rows, columns = np.indices(alpha.shape) // max(1, max(alpha.shape) // SQUARES)
+    ground = np.where((rows + columns) % 2, dark, light)[..., None]
+    share = (alpha / np.float32(255))[..., None]
+    return np.rint(image * share + ground * (1 - share)).astype(np.uint8)
 
 
 def draw_depth(depth: np.ndarray, size: tuple[int, int], run: Mapping[str, Any]) -> go.Figure:

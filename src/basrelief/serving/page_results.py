@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from basrelief.inference.prediction import Prediction
+from basrelief.inference.planes import Planes
 from basrelief.serving.page_pictures import shrink
 
 DISPLAY = 1024  # the longer side of what the page shows, in pixels; files for download are full size
@@ -61,16 +61,14 @@ class Result:
         return sum(array.nbytes for array in (self.image, self.probability, self.depth) if array is not None)
 
 
-def small_result(prediction: Prediction, files: tuple[Path, ...], name: str) -> Result:
-    """Return what is kept of a prediction."""
-    probability = prediction.probability
-    if probability is not None and probability.ndim == 2:
-        probability = probability[None]
+def small_result(planes: Planes, files: tuple[Path, ...], name: str) -> Result:
+    """Return what is kept of an image's ``probability`` and ``depth``."""
+    probability = planes.probability
     return Result(
-        image=shrink(prediction.image, DISPLAY),
+        image=shrink(planes.image, DISPLAY),
         probability=None if probability is None else np.stack([shrink(plane, DISPLAY) for plane in probability]),
-        depth=None if prediction.depth is None else shrink(prediction.depth, DISPLAY),
-        size=(prediction.image.shape[0], prediction.image.shape[1]),
+        depth=None if planes.depth is None else shrink(planes.depth, DISPLAY),
+        size=(planes.image.shape[0], planes.image.shape[1]),
         files=files,
         name=name,
     )

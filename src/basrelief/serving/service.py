@@ -44,12 +44,17 @@ class Service:
         return self.predictor(*self._read(image, background))
 
     def planes(
-        self, image: bytes, background: bytes | None, wanted: Collection[str], threshold: float | None = None
+        self,
+        image: bytes | Path,
+        background: bytes | Path | None,
+        wanted: Collection[str],
+        threshold: float | tuple[float, ...] | None = None,
     ) -> Planes:
-        """Return the wanted planes of an upload, see ``Planes``, at another threshold if given; for a thread."""
+        """Return the wanted planes of an upload, see ``Planes``, at other thresholds if given; for a thread."""
         facts = facts_of(self.predictor)
         if threshold is not None:
-            facts = replace(facts, thresholds=(threshold,) * len(facts.classes))
+            several = threshold if isinstance(threshold, tuple) else (threshold,) * len(facts.classes)
+            facts = replace(facts, thresholds=several)
         array, behind = self._read(image, background)
         return collect(self.predictor.bands(array, behind), array, facts, wanted)
 
