@@ -2,6 +2,8 @@
 # make demo    three losses compared on generated scenes; leaves runs/demo/report.html
 # make test    format, lint, types, layers, tests: the one command
 PYTHON ?= python3
+# Files of tests that run at once. Each file stays in one process, since it trains once what its tests look at.
+WORKERS ?= 2
 BIN := .venv/bin
 
 .PHONY: setup demo test bench clean
@@ -23,7 +25,7 @@ test: setup
 	$(BIN)/ruff check src tests benchmarks examples docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not gpu and not slow"
+	$(BIN)/python -m pytest -m "not gpu and not slow" --numprocesses $(WORKERS) --dist loadfile
 
 bench: setup
 	$(BIN)/python benchmarks/train.py

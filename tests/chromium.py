@@ -29,14 +29,18 @@ os.dup2(write, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
 KEYS = {"Home": 36, "End": 35, "ArrowLeft": 37, "ArrowRight": 39, "Enter": 13, " ": 32}
-READY = """new Promise((done) => {
-  const look = () => (document.documentElement.dataset.ready ? done(true) : setTimeout(look, 10));
+UNTIL = """new Promise((done) => {
+  const end = Date.now() + 30000;
+  const look = () => ((%s) ? done(true) : Date.now() > end ? done(false) : setTimeout(look, 10));
   look();
 })"""
 
 
 class Browser:
-    """One page in one browser; ``errors`` are what its console and its scripts complained of."""
+    """One page in one browser; ``errors`` are what its console and its scripts complained of.
+
+    ``requests`` are the addresses that it asked for, of all pages since the browser began.
+    """
 
     def __init__(self, folder: Path) -> None:
         to_browser, self._write = os.pipe()
@@ -52,10 +56,11 @@ class Browser:
         os.close(from_browser)
         self._rest, self._number, self._session = b"", 0, ""
         self.errors: list[str] = []
+        self.requests: list[str] = []
         self._events: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Network", "DOM"):
             self.call(f"{domain}.enable")
 
     def __enter__(self) -> Browser:
@@ -81,15 +86,38 @@ class Browser:
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def open(self, address: str) -> None:
-        """Load a page and wait until its scripts have drawn it."""
+    def open(self, address: str, until: str = "document.documentElement.dataset.ready") -> None:
+        """Load a page and wait until an expression is true in it: by default, until a report's scripts drew it."""
         self.errors.clear()
         self._events.clear()
         self.call("Page.navigate", url="about:blank")  # another fragment alone would load nothing
         self._wait_for("Page.loadEventFired")
         self.call("Page.navigate", url=address)
         self._wait_for("Page.loadEventFired")
-        assert self.run(READY) is True
+        self.wait(until)
+
+    def wait(self, until: str) -> None:
+        """Wait until an expression in the page is true; half a minute at most."""
+        assert self.run(UNTIL % until) is True, f"not within half a minute: {until}"
+
+    def size(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Show pages as a window of this size does, a narrow one as a phone; ``dark`` as its owner prefers them so."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            **{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.call("Emulation.setEmulatedMedia", features=features)
+
+    def upload(self, selector: str, file: Path) -> None:
+        """Choose a file in a file input."""
+        node = self.call("Runtime.evaluate", expression=f"document.querySelector({json.dumps(selector)})")
+        self.call("DOM.setFileInputFiles", files=[str(file)], objectId=node["result"]["objectId"])
+
+    def screenshot(self, *, whole: bool = False) -> bytes:
+        """Return the window, or the whole page, as a PNG."""
+        taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        return base64.b64decode(taken["data"])
 
     def run(self, script: str) -> Any:
         """Return the value of an expression in the page; a promise's when it is there."""
@@ -146,7 +174,9 @@ class Browser:
         message: dict[str, Any] = json.loads(one)
         method, params = message.get("method", ""), message.get("params", {})
         self._events.append(method)
-        if method == "Runtime.exceptionThrown":
+        if method == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
+        elif method == "Runtime.exceptionThrown":
             self.errors.append(json.dumps(params["exceptionDetails"])[:500])
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(params["entry"]["text"])

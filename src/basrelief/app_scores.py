@@ -20,8 +20,9 @@ from basrelief.inference.evaluation import evaluate_source
 from basrelief.inference.fit import fit_metrics
 from basrelief.inference.load import Loaded, load
 from basrelief.inference.own_size import Selection
-from basrelief.inference.predictor import Threshold, Tile
+from basrelief.inference.predictor import Threshold
 from basrelief.inference.score_files import check_out, write_comparison, write_evaluation
+from basrelief.inference.tiles import Tile
 from basrelief.metrics import DEFINITIONS_VERSION
 from basrelief.studies.stored import Prepared, reopen
 
@@ -34,7 +35,7 @@ def evaluate(
     *,
     device: str = "auto",
     threshold: Threshold | None = None,
-    tile: Tile | None = None,
+    tile: Tile | str | None = None,
     mirror: bool | None = None,
     ensemble: bool = False,
     metric: str | None = None,
@@ -126,7 +127,7 @@ def compare(
     *,
     device: str = "auto",
     threshold: Threshold | None = None,
-    tile: Tile | None = None,
+    tile: Tile | str | None = None,
     mirror: bool | None = None,
     ensemble: bool = False,
     metric: str | None = None,

@@ -11,7 +11,8 @@ from typing import Any
 from basrelief.errors import MissingExtraError, UsageError
 from basrelief.exporting.export import export_run
 from basrelief.inference.load import load
-from basrelief.inference.predictor import Threshold, Tile
+from basrelief.inference.predictor import Threshold
+from basrelief.inference.tiles import Tile
 from basrelief.serving.limits import Limits
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")

@@ -17,6 +17,10 @@ Data = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Out = Annotated[str | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")]  # or a URL
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")]
+# A string, since Path would shorten the // of hf://
+Trained = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run, a study, an exported or saved network, or hf://OWNER/NAME.")
+]
 Threshold = Annotated[
     str | None,
     typer.Option(
@@ -31,6 +35,7 @@ Mirror = Annotated[
     bool | None, typer.Option("--mirror/--no-mirror", help="Average with the mirrored image's result.  [default: no]")
 ]
 Ensemble = Annotated[bool, typer.Option("--ensemble", help="Of a study, average the networks of all seeds.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
 
 # Option name (as in the settings) -> type and help. Shared by every command that reads data.
 DATA_OPTIONS: dict[str, tuple[Any, str]] = {
@@ -154,11 +159,6 @@ def _annotation(name: str, kind: Any, text: str) -> Any:
         return Annotated[list[str] | None, typer.Option(option, metavar="TEXT", help=text, show_default=False)]
     metavar = "DIR" if name in FOLDERS else {int: "N", float: "X"}.get(kind, "TEXT" if kind is str else "FILE")
     return Annotated[kind | None, typer.Option(option, metavar=metavar, help=text, show_default=False)]
-
-
-def read_tile(text: str | None) -> Any:
-    """Return what ``--tile`` says: None, a number of pixels, or a word that the predictor knows."""
-    return int(text) if text is not None and text.isdigit() else text
 
 
 def read_threshold(text: str | None) -> Any:

@@ -14,9 +14,9 @@ from basrelief.cli_options import (
     Mirror,
     Threshold,
     Tile,
+    Trained,
     give,
     read_threshold,
-    read_tile,
     say_aside,
     to_json,
 )
@@ -53,9 +53,29 @@ def export(
     give(result, as_json, _say_exported)
 
 
+def _say_exported(result: dict[str, Any]) -> None:
+    if result["note"]:
+        say_aside(result["note"])
+    opset = f", opset {result['opset']}" if result["opset"] else ""
+    typer.echo(f"{result['file']}: {result['bytes'] / 1e6:.2f} MB{opset}.")
+    parity = result["parity"]
+    words = [
+        f"{parity[head]:.1e} in {what}"
+        for head, what in (("mask", "probability"), ("depth", "depth (of its maximum)"))
+        if parity[head] is not None
+    ]
+    typer.echo(f"Largest difference to the run on {parity['images']} images ({parity['on']}): {', '.join(words)}.")
+    small = result["int8"]
+    if small:
+        typer.echo(
+            f"{small['file']}: {small['bytes'] / 1e6:.2f} MB. {small['metric']} on {small['images']} images: "
+            f"{small['int8']:.4f}, in float {small['fp32']:.4f}; whole numbers cost {small['cost']:+.4f}."
+        )
+
+
 @app.command()
 def serve(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or a saved network.")],
+    run: Trained,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen; 0.0.0.0: for the whole network.")
     ] = "127.0.0.1",
@@ -102,29 +122,9 @@ def serve(
         page=page,
         device=device or "auto",
         threshold=read_threshold(threshold),
-        tile=read_tile(tile),
+        tile=tile,
         mirror=mirror,
         ensemble=ensemble,
         started=started,
     )
     say_aside("Stopped serving.")
-
-
-def _say_exported(result: dict[str, Any]) -> None:
-    if result["note"]:
-        say_aside(result["note"])
-    opset = f", opset {result['opset']}" if result["opset"] else ""
-    typer.echo(f"{result['file']}: {result['bytes'] / 1e6:.2f} MB{opset}.")
-    parity = result["parity"]
-    words = [
-        f"{parity[head]:.1e} in {what}"
-        for head, what in (("mask", "probability"), ("depth", "depth (of its maximum)"))
-        if parity[head] is not None
-    ]
-    typer.echo(f"Largest difference to the run on {parity['images']} images ({parity['on']}): {', '.join(words)}.")
-    small = result["int8"]
-    if small:
-        typer.echo(
-            f"{small['file']}: {small['bytes'] / 1e6:.2f} MB. {small['metric']} on {small['images']} images: "
-            f"{small['int8']:.4f}, in float {small['fp32']:.4f}; whole numbers cost {small['cost']:+.4f}."
-        )

@@ -13,11 +13,12 @@ from basrelief.cli_options import (
     Ensemble,
     Json,
     Mirror,
+    Overwrite,
     Threshold,
     Tile,
+    Trained,
     give,
     read_threshold,
-    read_tile,
     say_aside,
     with_options,
 )
@@ -28,13 +29,12 @@ Metric = Annotated[
     str | None, typer.Option(metavar="NAME", help="What the details go by.  [default: the run's own metric]")
 ]
 ScoresOut = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report here, with a line an image.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")]
 
 
 @app.command()
 @with_options(DATA_OPTIONS)
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
+    run: Trained,
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="Other data; the run's own test images if not given.")
     ] = None,
@@ -63,7 +63,7 @@ def evaluate(
             data,
             device=device or "auto",
             threshold=read_threshold(threshold),
-            tile=read_tile(tile),
+            tile=tile,
             mirror=mirror,
             ensemble=ensemble,
             metric=metric,
@@ -80,8 +80,8 @@ def evaluate(
 @app.command()
 @with_options(DATA_OPTIONS)
 def compare(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one.")],
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help="A run, a study or an exported file.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help="Another one.")],
     data: Annotated[str, typer.Argument(metavar="DATA", help="What they are compared on.")],
     metric: Metric = None,
     margin: Annotated[
@@ -114,7 +114,7 @@ def compare(
             data,
             device=device or "auto",
             threshold=read_threshold(threshold),
-            tile=read_tile(tile),
+            tile=tile,
             mirror=mirror,
             ensemble=ensemble,
             metric=metric,
@@ -131,7 +131,7 @@ def compare(
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study, or an exported file.")],
+    run: Trained,
     inputs: Annotated[
         list[str],
         typer.Argument(

@@ -73,8 +73,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def serving(run: Path, *options: str) -> Iterator[Server]:
-    words = [sys.executable, "-m", "basrelief.cli", "serve", str(run), "--no-page", "--port", "0", "--json", *options]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    words = [sys.executable, "-m", "basrelief.cli", "serve", str(run), "--no-page", "--port", "0", "--tile", "none"]
+    process = subprocess.Popen([*words, "--json", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         text = ""
@@ -142,7 +142,7 @@ GOOD = good_pictures()[0]
 
 
 def test_two_hundred_requests_at_once_of_which_twenty_are_hostile(run: Path) -> None:
-    predictor = br.load_predictor(run, device="cpu")
+    predictor = br.load_predictor(run, device="cpu", tile="none")
     pictures = good_pictures()
     expected = [predictor(read_image(Blob("x", data))).probability for data in pictures]
 

@@ -16,8 +16,9 @@ from basrelief.data.source import Source
 from basrelief.errors import DataError
 from basrelief.exporting.onnx_file import NETWORK, describe
 from basrelief.exporting.program import first_line
+from basrelief.inference.evaluation import evaluate_source
+from basrelief.inference.fit import fit_metrics
 from basrelief.inference.onnx_network import load_onnx
-from basrelief.inference.own_size import score_source
 from basrelief.inference.predictor import Predictor
 from basrelief.metrics import higher_is_better
 
@@ -87,7 +88,9 @@ def cost_of(path: Path, whole_numbers: Path, source: Source, metric: str) -> dic
     found = {}
     for name, file in (("fp32", path), ("int8", whole_numbers)):
         run, network = load_onnx(file, "cpu")
-        found[name] = score_source(Predictor(run, network, tile="none"), source)
+        predictor = Predictor(run, network, tile="none")
+        fit = fit_metrics(run, source, metric=metric)
+        found[name] = evaluate_source(predictor, source, fit, metric=metric).document
     scores = {name: scored["metrics"].get(metric) for name, scored in found.items()}
     if any(score is None for score in scores.values()):
         raise DataError(

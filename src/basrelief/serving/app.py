@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable
+from importlib import metadata
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
-from basrelief import __version__
 from basrelief.inference.predictor import Predictor
 from basrelief.serving.guard import Guard
 from basrelief.serving.limits import Limits
@@ -58,7 +58,11 @@ def make_app(
         service.work.close()
 
     app = FastAPI(
-        title=f"Basrelief: {service.title}", version=__version__, docs_url=None, redoc_url=None, lifespan=life
+        title=f"Basrelief: {service.title}",
+        version=metadata.version("basrelief"),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=life,
     )
     app.state.service = service
     add_api(app, service)
@@ -66,7 +70,7 @@ def make_app(
     if page:
         from basrelief.serving.page import add_page
 
-        app = add_page(app, service, home=home)
+        app = add_page(app, service, home)
     else:
         app.get("/", include_in_schema=False)(lambda: RedirectResponse("/api"))
     app.add_middleware(Guard, token=token, hosts=None if hosts is None else tuple(hosts))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import threading
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from basrelief import __version__
-from basrelief.inference.planes import Planes, collect, facts_of
+from basrelief.inference.planes import Band, Planes, collect, facts_of
 from basrelief.inference.prediction import Prediction
 from basrelief.inference.predictor import Predictor
 from basrelief.serving.answers import kinds_of
-from basrelief.serving.limits import Limits
+from basrelief.serving.limits import Limits, RequestError
 from basrelief.serving.reading import FORMATS, read_upload
 from basrelief.serving.work import Work
 
@@ -44,14 +45,33 @@ class Service:
         return self.predictor(*self._read(image, background))
 
     def planes(
-        self, image: bytes, background: bytes | None, wanted: Collection[str], threshold: float | None = None
+        self,
+        image: bytes,
+        background: bytes | None,
+        wanted: Collection[str],
+        *,
+        threshold: float | None = None,
+        gone: threading.Event | None = None,
     ) -> Planes:
-        """Return the wanted planes of an upload, see ``Planes``, at another threshold if given; for a thread."""
+        """Return the wanted planes of an upload, see ``Planes``; for a thread of ``work``.
+
+        Parameters
+        ----------
+        image, background
+            Files.
+        wanted
+            Names of planes.
+        threshold
+            Of all classes; the predictor's own if not given.
+        gone
+            Set when nobody waits any more: a large picture in tiles is then given up between two rows of them.
+        """
         facts = facts_of(self.predictor)
         if threshold is not None:
             facts = replace(facts, thresholds=(threshold,) * len(facts.classes))
         array, behind = self._read(image, background)
-        return collect(self.predictor.bands(array, behind), array, facts, wanted)
+        bands = self.predictor.bands(array, behind)
+        return collect(bands if gone is None else _unless(gone, bands), array, facts, wanted)
 
     def _read(self, image: bytes | Path, background: bytes | Path | None) -> tuple[np.ndarray, np.ndarray | None]:
         behind = None if background is None else read_upload(background, self.limits, "background")
@@ -61,7 +81,7 @@ class Service:
         """Return what ``/api/info`` tells: of the network, not of where it lies."""
         run, limits = self.predictor.run, self.limits
         return {
-            "basrelief": __version__,
+            "basrelief": metadata.version("basrelief"),
             "title": self.title,
             "network": run["network"],
             "resolution": list(self.predictor.resolution),
@@ -81,3 +101,10 @@ class Service:
             },
             "versions": {"torch": str(torch.__version__), "numpy": np.__version__},
         }
+
+
+def _unless(gone: threading.Event, bands: Iterable[Band]) -> Iterator[Band]:
+    for band in bands:
+        if gone.is_set():
+            raise RequestError(499, "The client has gone.")
+        yield band

@@ -1,0 +1,97 @@
+"""What the page keeps of a result, so that the threshold moves without the network: little, and not for long."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from basrelief.inference.prediction import Prediction
+from basrelief.serving.page_pictures import shrink
+
+DISPLAY = 1024  # the longer side of what the page shows, in pixels; files for download are full size
+CAPACITY = 256 << 20  # bytes that all kept results together may take
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the page shows of one image, and what it needs to compute the files once more at full size.
+
+    Attributes
+    ----------
+    image
+        uint8 (h, w, 3), made smaller for the page.
+    probability
+        float32 (K, h, w) at the same size; None without a mask.
+    depth
+        float32 (h, w) in the unit, at the same size; None without a depth.
+    size
+        (height, width) of the image itself.
+    files
+        What was uploaded: the image and, where the network takes one, the background.
+    name
+        The image's name without suffix, for the names of files.
+    """
+
+    image: np.ndarray
+    probability: np.ndarray | None
+    depth: np.ndarray | None
+    size: tuple[int, int]
+    files: tuple[Path, ...]
+    name: str
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of its arrays."""
+        return sum(array.nbytes for array in (self.image, self.probability, self.depth) if array is not None)
+
+
+def small_result(prediction: Prediction, files: tuple[Path, ...], name: str) -> Result:
+    """Return what is kept of a prediction."""
+    probability = prediction.probability
+    if probability is not None and probability.ndim == 2:
+        probability = probability[None]
+    return Result(
+        image=shrink(prediction.image, DISPLAY),
+        probability=None if probability is None else np.stack([shrink(plane, DISPLAY) for plane in probability]),
+        depth=None if prediction.depth is None else shrink(prediction.depth, DISPLAY),
+        size=(prediction.image.shape[0], prediction.image.shape[1]),
+        files=files,
+        name=name,
+    )
+
+
+class Results:
+    """The results of all visitors, each under a key that only its own session knows; the oldest make room."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
+        self._kept: OrderedDict[str, Result] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, result: Result, instead_of: str | None) -> str:
+        """Keep a result and return its key; the one it takes the place of is forgotten."""
+        key = secrets.token_urlsafe()
+        with self._lock:
+            self._kept.pop(instead_of or "", None)
+            self._kept[key] = result
+            while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > self._capacity:
+                self._kept.popitem(last=False)
+        return key
+
+    def get(self, key: str | None) -> Result | None:
+        """Return a result; None where it had to make room."""
+        with self._lock:
+            if key is None or key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def drop(self, key: str | None) -> None:
+        """Forget a result."""
+        with self._lock:
+            self._kept.pop(key or "", None)
