@@ -11,6 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -100,6 +102,13 @@ class Browser:
         """Wait until an expression in the page is true; half a minute at most."""
         assert self.run(UNTIL % until) is True, f"not within half a minute: {until}"
 
+    def wait_until(self, there: Callable[[], object]) -> None:
+        """Wait until something outside the page is true, such as that a file was written; half a minute at most."""
+        end = time.monotonic() + 30
+        while not there():
+            assert time.monotonic() < end, "not within half a minute"
+            self.run("new Promise((done) => setTimeout(done, 10))")
+
     def size(self, width: int, height: int, *, dark: bool = False) -> None:
         """Show pages as a window of this size does, a narrow one as a phone; ``dark`` as its owner prefers them so."""
         self.call(
@@ -179,7 +188,7 @@ class Browser:
         elif method == "Runtime.exceptionThrown":
             self.errors.append(json.dumps(params["exceptionDetails"])[:500])
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
-            self.errors.append(params["entry"]["text"])
+            self.errors.append(" ".join((params["entry"]["text"], params["entry"].get("url", ""))))
         elif method == "Runtime.consoleAPICalled" and params["type"] == "error":
             self.errors.append(json.dumps(params["args"])[:500])
         return message

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -30,7 +31,7 @@ def shrink(plane: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BOX))
 
 
-def label_map(probability: np.ndarray, levels: list[float], only: int | None) -> np.ndarray:
+def label_map(probability: np.ndarray, levels: Sequence[float], only: int | None) -> np.ndarray:
     """Return int (h, w): the class whose probability is above its level and the highest, counted from 1; 0: none.
 
     Parameters
@@ -69,24 +70,25 @@ def draw_cutout(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return np.where(inside[..., None], image, ground[..., None])
 
 
-def draw_depth(depth: np.ndarray, size: tuple[int, int], unit: str, kind: str) -> go.Figure:
+def draw_depth(depth: np.ndarray, size: tuple[int, int], run: Mapping[str, Any]) -> go.Figure:
     """Return depth (h, w) as a plotly heat map with a colour bar; pointing at it tells the value.
 
     Parameters
     ----------
     depth
-        In ``unit``; made smaller for the page.
+        In the run's unit; made smaller for the page.
     size
         (height, width) of the image itself, in whose pixels the places are told.
-    unit, kind
-        "" where they are not known.
+    run
+        Of the network: its unit and kind.
     """
     import plotly.graph_objects as go
 
     points = shrink(depth, DEPTH_SIDE)
     low, high = depth_range([points])
     steps = (size[0] / points.shape[0], size[1] / points.shape[1])
-    name = depth_name(unit, kind)
+    unit = run["depth_unit"] or ""
+    name = depth_name(unit, run["depth_kind"] or "")
     heat = go.Heatmap(
         z=points,
         x0=steps[1] / 2,

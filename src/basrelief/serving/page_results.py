@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,15 @@ from basrelief.serving.page_pictures import shrink
 
 DISPLAY = 1024  # the longer side of what the page shows, in pixels; files for download are full size
 CAPACITY = 256 << 20  # bytes that all kept results together may take
+KEEP = 1800  # seconds that files and results are kept
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What belongs to one visitor alone: the key of the result, if there is one, and the level of each class."""
+
+    key: str | None
+    levels: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -68,30 +79,43 @@ def small_result(prediction: Prediction, files: tuple[Path, ...], name: str) -> 
 class Results:
     """The results of all visitors, each under a key that only its own session knows; the oldest make room."""
 
-    def __init__(self, capacity: int = CAPACITY) -> None:
+    def __init__(self, capacity: int = CAPACITY, now: Callable[[], float] = time.monotonic) -> None:
         self._capacity = capacity
+        self._now = now
+        self._times: dict[str, float] = {}
         self._kept: OrderedDict[str, Result] = OrderedDict()
         self._lock = threading.Lock()
 
-    def put(self, result: Result, instead_of: str | None) -> str:
-        """Keep a result and return its key; the one it takes the place of is forgotten."""
+    def put(self, result: Result) -> str:
+        """Keep a result and return its key."""
         key = secrets.token_urlsafe()
         with self._lock:
-            self._kept.pop(instead_of or "", None)
             self._kept[key] = result
-            while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > self._capacity:
-                self._kept.popitem(last=False)
+            self._times[key] = self._now()
+            self._make_room()
         return key
 
     def get(self, key: str | None) -> Result | None:
-        """Return a result; None where it had to make room."""
+        """Return a result; None where it had to make room, or nobody asked for it for long."""
         with self._lock:
+            self._make_room()
             if key is None or key not in self._kept:
                 return None
             self._kept.move_to_end(key)
+            self._times[key] = self._now()
             return self._kept[key]
 
     def drop(self, key: str | None) -> None:
         """Forget a result."""
         with self._lock:
-            self._kept.pop(key or "", None)
+            self._forget(key or "")
+
+    def _make_room(self) -> None:
+        for key in [key for key, time_used in self._times.items() if self._now() - time_used > KEEP]:
+            self._forget(key)
+        while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > self._capacity:
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, key: str) -> None:
+        self._kept.pop(key, None)
+        self._times.pop(key, None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from basrelief.serving.limits import Limits
 from basrelief.serving.page_pictures import depth_name
 
 MANY = 4  # of so many classes the title names each; of more, how many there are
@@ -35,13 +36,16 @@ def page_title(run: Mapping[str, Any]) -> str:
 def page_facts(run: Mapping[str, Any], name: str) -> str:
     """Return one line: the run, its network and resolution, how many images it was trained on, its score on test."""
     height, width = run["resolution"]
-    facts = [name, run["network"], f"sees {width} × {height} px", f"trained on {run['samples']['train']} images"]
+    samples = run.get("samples") or {}  # what an exported file carries may lack some
+    facts = [name, run["network"], f"sees {width} × {height} px"]
+    if samples.get("train"):
+        facts.append(f"trained on {samples['train']} images")
     metric = run["settings"].get("metric")
     score = (run.get("metrics") or {}).get(metric)
     if score is not None:
-        unit = run["depth_unit"] or "" if metric.startswith("depth/") and score and "delta" not in metric else ""
-        facts.append(f"{metric} {score:.3g}{' ' + unit if unit else ''} on {run['samples']['test']} test images")
-    return " · ".join(fact for fact in facts if fact)
+        unit = f" {run['depth_unit']}" if metric in ("depth/rmse", "depth/mae") and run["depth_unit"] else ""
+        facts.append(f"{metric} {score:.3g}{unit} on {samples.get('test', 'the')} test images")
+    return " · ".join(fact for fact in dict.fromkeys(facts) if fact)
 
 
 def header(run: Mapping[str, Any], name: str) -> str:
@@ -78,15 +82,36 @@ def legend(labels: np.ndarray, classes: Sequence[str], colours: np.ndarray) -> s
     return f'<div class="legend">{"".join(rows)}</div>'
 
 
-def depth_line(depth: np.ndarray, unit: str, kind: str) -> str:
-    """Return nearest, median and farthest in words, as HTML."""
+def depth_line(depth: np.ndarray, run: Mapping[str, Any]) -> str:
+    """Return the nearest, the median and the farthest depth in words, as HTML."""
     low, middle, high = (float(value) for value in np.quantile(depth, (0, 0.5, 1)))
-    unit = f" {html.escape(unit)}" if unit else ""
-    name = html.escape(depth_name("", kind))
+    unit = f" {html.escape(run['depth_unit'])}" if run["depth_unit"] else ""
+    name = html.escape(depth_name("", run["depth_kind"] or ""))
     return f'<div class="legend"><span>{name} {low:.3g} to {high:.3g}{unit}, median {middle:.3g}{unit}</span></div>'
 
 
-def depth_label(unit: str, kind: str) -> str:
+def depth_label(run: Mapping[str, Any]) -> str:
     """Return the label above the depth: "Depth, m"."""
-    name = depth_name(unit, kind)
+    name = depth_name(run["depth_unit"] or "", run["depth_kind"] or "")
     return name[:1].upper() + name[1:]
+
+
+def invitation(limits: Limits, pair: bool, *, has_image: bool = False, has_other: bool = False) -> str:
+    """Return the line that says what to do next, and what is taken, as HTML.
+
+    Parameters
+    ----------
+    limits
+        Of the server.
+    pair
+        Whether the network takes a background beside the image.
+    has_image, has_other
+        What is there already: the image, and anything.
+    """
+    if has_image:
+        return notice("Now the background: the same place without the figure, from the same camera.")
+    if has_other:
+        return notice("Now the image: the same place with the figure, from the same camera.")
+    what = "an image, and the same place without the figure" if pair else "an image, or paste one"
+    takes = f"up to {limits.max_bytes / (1 << 20):g} MB and {limits.max_pixels / 1e6:g} megapixels"
+    return notice(f"Drop {what}. PNG, JPEG, WebP or BMP, {takes}.")
