@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import io
 import json
+import runpy
 import signal
 import socket
 import subprocess
@@ -188,7 +189,7 @@ def test_two_hundred_requests_at_once_of_which_twenty_are_hostile(run: Path) -> 
     assert max(map(len, said.splitlines())) < 400
 
 
-def test_a_large_picture_gives_its_memory_back(run: Path) -> None:
+def test_a_large_picture_gives_its_memory_back(run: Path, tmp_path: Path) -> None:
     with serving(run, "--token", "auto") as server:
         token = server.facts["token"]
         assert len(token) >= 20
@@ -203,6 +204,12 @@ def test_a_large_picture_gives_its_memory_back(run: Path) -> None:
         assert server.ask("/api/predict?output=mask", GOOD, **bearer)[0] == 200
         assert server.settles(before)
         assert server.ask("/api/health", Host="evil.example")[0] == 400
+        example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "ask_server.py"))
+        (tmp_path / "a.png").write_bytes(GOOD)
+        address = server.facts["url"].split("/?")[0]
+        assert example["ask"](address, tmp_path / "a.png", token=token).startswith(b"\x89PNG")
+        with pytest.raises(SystemExit, match="wants a token"):
+            example["ask"](address, tmp_path / "a.png")
         # What is at work when it is told to stop is answered.
         with ThreadPoolExecutor(1) as pool:
             last = pool.submit(server.ask, "/api/predict?output=json", large, **bearer)
