@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-OPEN = ("/api/health",)  # paths that anyone may ask for
+OPEN = ("/api/health", "/manifest.json")  # paths that anyone may ask for; the second is an empty document
 MONTH = 30 * 24 * 3600
 
 
