@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from basrelief.inference.predictor import Predictor
+from basrelief.inference.predictor import Predictor, Tile
 
 RUN: dict[str, Any] = {
     "network": "bright",
@@ -24,7 +24,7 @@ RUN: dict[str, Any] = {
 }
 
 
-def predictor(**facts: Any) -> Predictor:
+def predictor(*, tile: Tile = "none", **facts: Any) -> Predictor:
     """Return a predictor whose mask is where the image is bright, and whose depth is the more the darker it is."""
     run = {**RUN, **facts}
 
@@ -35,16 +35,16 @@ def predictor(**facts: Any) -> Predictor:
         found = {"mask": bright.repeat(1, len(run["classes"]), 1, 1), "depth": 1 - bright}
         return {name: found[name] for name in run["heads"]}
 
-    return Predictor(run, network)
+    return Predictor(run, network, tile=tile)
 
 
 class Held:
-    """A predictor that waits in its first call until it is let go."""
+    """A predictor that waits in its calls until it is let go."""
 
     def __init__(self, inner: Predictor) -> None:
         self.inner = inner
         self.begun, self.go = threading.Event(), threading.Event()
-        self.calls = 0
+        self.calls = self.rows = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
@@ -53,4 +53,6 @@ class Held:
         self.calls += 1
         self.begun.set()
         assert self.go.wait(20)
-        return self.inner.bands(image, background)
+        for rows, planes in self.inner.bands(image, background):
+            self.rows += rows.stop - rows.start
+            yield rows, planes

@@ -204,14 +204,15 @@ def test_a_full_queue_asks_to_come_back_and_those_inside_are_answered() -> None:
         assert client.post("/api/predict", content=GOOD).status_code == 200
 
 
-def test_time_over_is_said_and_the_server_goes_on() -> None:
-    held = Held(predictor())
+def test_time_over_is_said_and_what_nobody_waits_for_is_given_up() -> None:
+    held = Held(predictor(tile=16))
     with TestClient(make_app(held, Limits(seconds=0.05), page=False)) as client:  # type: ignore[arg-type]
         late = [client.post("/api/predict", content=GOOD) for _ in range(4)]
         held.go.set()
         assert [answer.status_code for answer in late] == [504] * 4
         assert "0.05 seconds" in late[0].json()["error"]
-        assert held.calls == 2  # two threads are at work; the others were dropped before they began
+    assert held.calls == 2  # two threads were at work; the others were dropped before they began
+    assert held.rows < 2 * 24  # and those two ended at their first rows
 
 
 def test_a_fault_of_ours_shows_nothing_of_it(capfd: pytest.CaptureFixture[str]) -> None:

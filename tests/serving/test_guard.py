@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 from fastapi.testclient import TestClient
 
+from basrelief.serving import guard
 from basrelief.serving.app import make_app
 from hostile import saved
 from serving.served import predictor
@@ -80,3 +83,19 @@ def test_pages_of_other_sites_may_not_ask() -> None:
         assert answer.status_code == 403
         assert client.post("/api/predict", content=GOOD, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
         assert "access-control-allow-origin" not in client.get("/api/info", headers={"Origin": "http://x"}).headers
+
+
+def test_a_body_that_stops_ends_for_the_page_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "PATIENCE", 0.01)
+    parts = [{"type": "http.request", "body": b"x", "more_body": True}]
+    seen: list[str] = []
+
+    async def receive() -> Any:
+        return parts.pop() if parts else await asyncio.Event().wait()
+
+    async def app(_scope: Any, receive: Any, _send: Any) -> None:
+        seen.extend([(await receive())["type"], (await receive())["type"]])
+
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": [], "query_string": b""}
+    asyncio.run(guard.Guard(app)(scope, receive, None))  # type: ignore[arg-type]
+    assert seen == ["http.request", "http.disconnect"]

@@ -49,7 +49,7 @@ def check_kinds(wanted: Sequence[str], targets: Sequence[str], option: str) -> N
             )
 
 
-def planes_for(output: Output, include: Sequence[Kind]) -> set[str]:
+def planes_for(output: Output, include: Sequence[Kind] = ()) -> set[str]:
     """Return the names of the planes (see ``Planes``) that an answer is made of."""
     return {name for kind in ("json" if output == "zip" else output, *include) for name in _PLANES[kind]}
 

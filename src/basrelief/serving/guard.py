@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -10,7 +11,9 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from basrelief.serving.uploads import PACE, PATIENCE
 
 OPEN = ("/api/health", "/manifest.json")  # paths that anyone may ask for; the second is an empty document
 MONTH = 30 * 24 * 3600
@@ -62,10 +65,31 @@ class Guard:
                     401,
                     {"WWW-Authenticate": "Bearer"},
                 )
-        await (answer or self.app)(scope, receive, send)
+        await (answer or self.app)(scope, _paced(receive), send)
 
     def _right(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), (self.token or "").encode())
+
+
+def _paced(receive: Receive) -> Receive:
+    """Return a stream that ends, as if the client had gone, when a body comes too slowly; the page's as well."""
+    clock = asyncio.get_running_loop().time
+    end, whole = clock() + 2 * PATIENCE, False  # the API itself is stricter, and says so
+
+    async def next_part() -> Message:
+        nonlocal end, whole
+        if whole:  # what comes now is news of the client's leaving, and may take long
+            return await receive()
+        try:
+            async with asyncio.timeout_at(end):
+                part = await receive()
+        except TimeoutError:
+            return {"type": "http.disconnect"}
+        end += len(part.get("body", b"")) / PACE
+        whole = not part.get("more_body", False)
+        return part
+
+    return next_part
 
 
 def _host(header: str) -> str:

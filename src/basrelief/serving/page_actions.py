@@ -93,7 +93,7 @@ class Actions:
             file.write_bytes(archive(planes, kinds_of(self._run["targets"])))
             return str(file)
 
-        wanted = planes_for("zip", kinds_of(self._run["targets"]))
+        wanted = planes_for("zip")
         levels = visit.levels or None
         try:
             return {parts.packed: await self._compute(result.files, write, wanted, levels), parts.said: ""}
@@ -111,7 +111,7 @@ class Actions:
         background = files[1] if len(files) > 1 else None
         with self._service.work.place():
             return await self._service.work.run(
-                lambda: answer(self._service.planes(files[0], background, wanted, levels))
+                lambda: answer(self._service.planes(files[0], background, wanted, threshold=levels))
             )
 
     def _look(self, chosen: str, visit: Visit) -> dict[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import Annotated, Any
 
@@ -93,8 +94,12 @@ def add_api(app: FastAPI, service: Service) -> None:
             if not service.predictor.takes_background and "background" in files:
                 raise RequestError(422, "This network takes an image alone; leave the background out.")
 
+            gone = threading.Event()
+
             def answer() -> tuple[bytes, str]:
-                planes = service.planes(files.pop("image"), files.pop("background", None), used, threshold)
+                planes = service.planes(
+                    files.pop("image"), files.pop("background", None), used, threshold=threshold, gone=gone
+                )
                 if output == "json":
                     found = document(planes, wanted)
                     found["seconds"] = round(time.perf_counter() - begun, 4)
@@ -103,7 +108,10 @@ def add_api(app: FastAPI, service: Service) -> None:
                     return archive(planes, kinds_of(targets)), "application/zip"
                 return picture(planes, output), "image/png"
 
-            content, media = await _unless_gone(request, service.work.run(answer))
+            try:
+                content, media = await _unless_gone(request, service.work.run(answer))
+            finally:
+                gone.set()
         return Response(content, media_type=media, headers=SAFE)
 
 

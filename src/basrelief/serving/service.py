@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import threading
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from basrelief.inference.planes import Planes, collect, facts_of
+from basrelief.inference.planes import Band, Planes, collect, facts_of
 from basrelief.inference.prediction import Prediction
 from basrelief.inference.predictor import Predictor
 from basrelief.serving.answers import kinds_of
-from basrelief.serving.limits import Limits
+from basrelief.serving.limits import Limits, RequestError
 from basrelief.serving.reading import FORMATS, read_upload
 from basrelief.serving.work import Work
 
@@ -48,15 +49,30 @@ class Service:
         image: bytes | Path,
         background: bytes | Path | None,
         wanted: Collection[str],
+        *,
         threshold: float | tuple[float, ...] | None = None,
+        gone: threading.Event | None = None,
     ) -> Planes:
-        """Return the wanted planes of an upload, see ``Planes``, at other thresholds if given; for a thread."""
+        """Return the wanted planes of an upload, see ``Planes``; for a thread of ``work``.
+
+        Parameters
+        ----------
+        image, background
+            Files, or where they lie.
+        wanted
+            Names of planes.
+        threshold
+            Of all classes, or one a class; the predictor's own if not given.
+        gone
+            Set when nobody waits any more: a large picture in tiles is then given up between two rows of them.
+        """
         facts = facts_of(self.predictor)
         if threshold is not None:
             several = threshold if isinstance(threshold, tuple) else (threshold,) * len(facts.classes)
             facts = replace(facts, thresholds=several)
         array, behind = self._read(image, background)
-        return collect(self.predictor.bands(array, behind), array, facts, wanted)
+        bands = self.predictor.bands(array, behind)
+        return collect(bands if gone is None else _unless(gone, bands), array, facts, wanted)
 
     def _read(self, image: bytes | Path, background: bytes | Path | None) -> tuple[np.ndarray, np.ndarray | None]:
         behind = None if background is None else read_upload(background, self.limits, "background")
@@ -86,3 +102,10 @@ class Service:
             },
             "versions": {"torch": str(torch.__version__), "numpy": np.__version__},
         }
+
+
+def _unless(gone: threading.Event, bands: Iterable[Band]) -> Iterator[Band]:
+    for band in bands:
+        if gone.is_set():
+            raise RequestError(499, "The client has gone.")
+        yield band

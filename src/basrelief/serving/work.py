@@ -17,6 +17,7 @@ from basrelief.serving.limits import Limits, RequestError
 T = TypeVar("T")
 
 THREADS = 2  # so that one picture is read while the network sees another; each holds one picture at a time
+QUIET = 0.5  # seconds without work after which memory is given back
 AGAIN = 2  # seconds after which a request that found the queue full is asked to come back
 _ARENAS = -8  # glibc's M_ARENA_MAX
 
@@ -31,6 +32,7 @@ class Work:
         self._places = 0
         self._jobs = 0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._quiet: asyncio.TimerHandle | None = None
         _few_arenas()
 
     @property
@@ -41,6 +43,8 @@ class Work:
     def begin(self) -> None:
         """Tell the running event loop, by which other threads hand in their jobs."""
         self._loop = asyncio.get_running_loop()
+        gc.collect()
+        gc.freeze()  # what was loaded stays; collecting garbage need not look at it each time
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
@@ -96,6 +100,9 @@ class Work:
 
     def close(self) -> None:
         """Take no more jobs; those that have not begun are dropped."""
+        if self._quiet is not None:
+            self._quiet.cancel()
+        gc.unfreeze()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _submit(self, held: list[Callable[[], T]]) -> Future[T]:
@@ -124,9 +131,16 @@ class Work:
         with self._lock:
             self._jobs -= 1
             idle = self._jobs == 0
-        if idle:
-            with contextlib.suppress(RuntimeError):  # it is being stopped
-                self._threads.submit(self._give_back)
+        if idle and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._be_quiet)
+
+    def _be_quiet(self) -> None:
+        """Give memory back a little later, unless there is work again: it takes time that a request would wait for."""
+        assert self._loop is not None
+        if self._quiet is not None:
+            self._quiet.cancel()
+        self._quiet = self._loop.call_later(QUIET, self._threads.submit, self._give_back)
 
     def _give_back(self) -> None:
         """Give free memory back to the system, which C's allocator keeps otherwise; where it can be asked to."""
