@@ -312,7 +312,17 @@ def test_another_visitor_sees_nothing_of_it_and_files_go_with_the_server(browser
         page.open(server.url, THERE)
         assert page.run("!document.querySelector('#overlay img') && document.querySelector('#take').disabled")
     server.close()
-    assert [file for file in folder.rglob("*") if file.is_file()] == []
+    assert not folder.exists()
+
+
+def test_the_token_in_the_address_opens_the_page_and_all_it_asks_for(browser: Browser, images: Path) -> None:
+    server = Server(served.predictor(), token="abcdefgh")
+    browser.open(f"{server.url}?token=abcdefgh", THERE)
+    drop(browser, images / "ramp.png")
+    browser.wait(f"({SHARES}).length")
+    assert browser.run("location.href") == server.url
+    server.close()
+    assert [error for error in browser.errors if "401" in error or "manifest" in error.lower()] == []
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,10 @@ queue as the requests of the HTTP API.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,12 +56,11 @@ def add_page(app: FastAPI, service: Service, home: Path | None = None) -> FastAP
     """
     gradio = _import_gradio()
     # Gradio's own folder is shared by all its programs and, on many machines, by all users. This one goes with the
-    # process.
+    # server.
     kept = tempfile.TemporaryDirectory(prefix="basrelief-page-", ignore_cleanup_errors=True)
     folder = Path(kept.name).resolve()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     page = make_page(service, folder, write_examples(service.predictor, home, folder))
-    page.kept = kept  # until the page goes
     app.add_middleware(PageRoutes)
     mounted: FastAPI = gradio.mount_gradio_app(
         app,
@@ -77,6 +77,15 @@ def add_page(app: FastAPI, service: Service, home: Path | None = None) -> FastAP
         theme=_theme(gradio),
         css_paths=[Path(__file__).with_name("page.css")],
     )
+    inner = mounted.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[Any]:
+        async with inner(app) as state:
+            yield state
+        kept.cleanup()
+
+    mounted.router.lifespan_context = life
     return mounted
 
 

@@ -93,7 +93,7 @@ class Actions:
             file.write_bytes(archive(planes, kinds_of(self._run["targets"])))
             return str(file)
 
-        wanted = planes_for("zip", kinds_of(self._run["targets"]))
+        wanted = planes_for("zip")
         levels = visit.levels or None
         try:
             return {parts.packed: await self._compute(result.files, write, wanted, levels), parts.said: ""}

@@ -19,6 +19,7 @@ NEEDED = (
     "file=",
 )
 # Pages and files beside them that only hosted demos, apps on phones or developers want.
+MANIFEST = "/manifest.json"  # asked for by browsers without cookie or token, so it tells nothing
 UNUSED = ("/monitoring", "/login", "/logout", "/pwa_icon", "/robots.txt", "/svelte")
 
 # What the browser may load for the page: nothing from anywhere else. Gradio has scripts and styles within the page, and
@@ -42,11 +43,10 @@ class PageRoutes:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Pass on what the page needs."""
+        if scope["type"] == "http" and scope["path"] == MANIFEST:
+            return await _answer(send, 200, b"application/manifest+json", b"{}")
         if scope["type"] == "http" and not allowed(scope["path"]):
-            start = {"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]}
-            await send(start)
-            await send({"type": "http.response.body", "body": b"Not here."})
-            return
+            return await _answer(send, 404, b"text/plain", b"Not here.")
 
         async def send_guarded(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -57,6 +57,17 @@ class PageRoutes:
 
         outside = scope["type"] != "http" or scope["path"].startswith(API)
         await self.app(scope, receive, send if outside else send_guarded)
+
+
+async def _answer(send: Any, status: int, kind: bytes, body: bytes) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(b"content-type", kind), (b"content-length", b"%d" % len(body))],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
 
 
 def allowed(path: str) -> bool:

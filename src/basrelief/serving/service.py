@@ -58,11 +58,11 @@ class Service:
         Parameters
         ----------
         image, background
-            Files.
+            Files, or where they lie.
         wanted
             Names of planes.
         threshold
-            Of all classes, or of each; the predictor's own if not given.
+            Of all classes, or one a class; the predictor's own if not given.
         gone
             Set when nobody waits any more: a large picture in tiles is then given up between two rows of them.
         """
