@@ -19,7 +19,7 @@ MODULES = {
     "exr": ["OpenEXR"],
     "teacher": ["transformers"],
     "export": ["onnx", "onnxruntime", "onnxscript"],
-    "serve": ["gradio"],
+    "serve": ["gradio", "fastapi", "uvicorn", "python_multipart"],
     "video": ["cv2"],
     "ray": ["ray"],
 }
