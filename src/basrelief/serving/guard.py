@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from basrelief.serving.uploads import PACE, PATIENCE
 
-OPEN = ("/api/health", "/manifest.json")  # paths that anyone may ask for; the second is an empty document
+OPEN = ("/api/health",)  # paths that anyone may ask for
 MONTH = 30 * 24 * 3600
 
 

@@ -19,7 +19,6 @@ NEEDED = (
     "file=",
 )
 # Pages and files beside them that only hosted demos, apps on phones or developers want.
-MANIFEST = "/manifest.json"  # asked for by browsers without cookie or token, so it tells nothing
 UNUSED = ("/monitoring", "/login", "/logout", "/pwa_icon", "/robots.txt", "/svelte")
 
 # What the browser may load for the page: nothing from anywhere else. Gradio has scripts and styles within the page, and
@@ -43,8 +42,6 @@ class PageRoutes:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Pass on what the page needs."""
-        if scope["type"] == "http" and scope["path"] == MANIFEST:
-            return await _answer(send, 200, b"application/manifest+json", b"{}")
         if scope["type"] == "http" and not allowed(scope["path"]):
             return await _answer(send, 404, b"text/plain", b"Not here.")
 
