@@ -33,6 +33,7 @@ from basrelief.inference.load import load_run
 from basrelief.inference.network import torch_network
 from basrelief.inference.onnx_network import OnnxFile
 from basrelief.inference.predictor import Predictor
+from basrelief.inference.pretrained import load_safetensors, save_safetensors
 from basrelief.studies.find import find_run
 from basrelief.studies.stored import reopen
 
@@ -120,8 +121,6 @@ def _check_out(path: Path, suffix: str) -> None:
 def _write(whole: WholeNetwork, run: Mapping[str, Any], to: str, path: Path, opset: int) -> Exported:
     """Write the file, and return what computes with it as its users will."""
     if to == "safetensors":
-        from basrelief.inference.pretrained import load_safetensors, save_safetensors
-
         save_safetensors(run, whole.model, path)
         return _as_exported(WholeNetwork(load_safetensors(path)[1], run))
     program = trace(whole, background=bool(run["background"]))
