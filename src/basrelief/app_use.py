@@ -128,7 +128,7 @@ def predict(
         overwrite=overwrite,
         progress=progress,
     )
-    notes = [loaded.note]
+    notes = [loaded.note, done.pop("note")]
     if ply:
         notes.append(note_kind(loaded.predictor.run["depth_kind"] or "", loaded.predictor.run["depth_unit"] or ""))
     return {"run": str(loaded.source), "note": " ".join(filter(None, notes)), **done}

@@ -268,3 +268,11 @@ def test_a_killed_command_is_gone_on_with(tmp_path: Path, how: signal.Signals) -
     assert done["kept"] > 0
     assert not [path for path in out.rglob(".*") if path.name != ".lock"]
     assert len(json.loads((out / "boxes.json").read_text())["annotations"]) == 300
+
+
+def test_a_picture_much_larger_than_those_in_training_is_worth_a_note_once(tmp_path: Path) -> None:
+    root = draw(tmp_path / "in", 3, (300, 400))
+    done = predict_files(made_predictor("cat", image_size=[24, 32]), [root], tmp_path / "out")
+    assert "--tile 32" in done["note"]
+    assert done["note"].count("--tile") == 1
+    assert predict_files(made_predictor("cat"), [root], tmp_path / "two")["note"] == ""

@@ -70,8 +70,8 @@ def predict_files(
     Returns
     -------
     dict
-        ``out``, ``written``, ``kept`` and ``failed`` (file -> why), ``images_per_second`` (written ones; None where
-        none was) and ``seconds``.
+        ``out``, ``note`` (what to try for the first much larger picture, see ``Predictor.advice``), ``written``,
+        ``kept`` and ``failed`` (file -> why), ``images_per_second`` (written ones; None where none was), ``seconds``.
 
     Raises
     ------
@@ -96,7 +96,8 @@ def predict_files(
             write_json(folder / "depth.json", depth_facts(facts))
         boxes = BoxesFile(folder, facts.classes) if outputs.boxes else None
         asked = pictures.pictures(_done_finder(folder, plan, boxes, overwrite))
-        write = _writer(folder, plan, outputs.min_area if outputs.boxes else None)
+        advice: list[str] = []
+        write = _writer(folder, plan, outputs.min_area if outputs.boxes else None, predictor, advice)
         for picture, result in predict_pictures(predictor, asked, backgrounds, facts, plan.planes, write):
             number += 1
             if isinstance(result, DataError):
@@ -114,6 +115,7 @@ def predict_files(
     seconds = time.monotonic() - begun
     return {
         "out": str(folder),
+        "note": advice[0] if advice else "",
         "written": written,
         "kept": kept,
         "failed": failed,
@@ -132,10 +134,15 @@ def _done_finder(folder: Path, plan: Plan, boxes: BoxesFile | None, overwrite: b
     return is_done
 
 
-def _writer(folder: Path, plan: Plan, min_area: int | None) -> Callable[[Picture, Planes], dict[str, Any] | None]:
-    """Return what writes a picture's files, and returns its boxes where they are asked for."""
+def _writer(
+    folder: Path, plan: Plan, min_area: int | None, predictor: Predictor, advice: list[str]
+) -> Callable[[Picture, Planes], dict[str, Any] | None]:
+    """Return what writes a picture's files, and returns its boxes where they are asked for; it adds to the advice."""
 
     def write(picture: Picture, planes: Planes) -> dict[str, Any] | None:
+        said = "" if advice else predictor.advice((planes.image.shape[0], planes.image.shape[1]))
+        if said:
+            advice.append(said)
         for suffix, make in plan.files:
             write_atomic(folder / f"{picture.name}{suffix}", functools.partial(make, planes))
         if min_area is None or planes.labels is None or planes.soft is None:
