@@ -264,6 +264,18 @@ def test_backgrounds_are_cut_where_images_are_also_at_another_size() -> None:
     assert np.abs(other - ramp / 255).max() < 0.02
 
 
+def test_bands_of_a_whole_image_see_the_whole_background_of_another_size() -> None:
+    def behind(images: Tensor, backgrounds: Tensor | None) -> Answers:  # noqa: ARG001
+        assert backgrounds is not None
+        return local(backgrounds, None)
+
+    predictor = Predictor(describe((16, 16), background=True), behind, tile="none")
+    rng = np.random.default_rng(0)
+    image, background = (rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in ((40, 50), (60, 90)))
+    rows = [planes["mask"] for _, planes in predictor.bands(image, background)]
+    assert np.array_equal(np.concatenate(rows, axis=1)[0], predictor(image, background).probability)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("tile", [15, 0, -64, "many", "64.5", "", "²64", 64.5, True, None])
 def test_words_that_are_no_tile_are_refused(tile: object) -> None:
     with pytest.raises(UsageError, match=r"--tile.*auto, none"):

@@ -188,7 +188,9 @@ class Predictor(Shareable):
             parts = []
             for start in range(0, len(places), BATCH):
                 some = places[start : start + BATCH]
-                behind = None if background is None else [_cut(background, grid, place) for place in some]
+                behind = None if background is None else [background]
+                if behind and grid.count > 1:  # one that is resized as a whole may have a size of its own
+                    behind = [_cut(behind[0], grid, place) for place in some]
                 parts.append(self._answer([_cut(image, grid, place) for place in some], behind))
             return {head: torch.cat([part[head] for part in parts]) for head in parts[0]}
 
