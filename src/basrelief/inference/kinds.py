@@ -99,11 +99,11 @@ def _write_depth(planes: Planes, _outputs: Outputs, _number: int, path: Path) ->
 
 
 def _write_mask_array(planes: Planes, _outputs: Outputs, _number: int, path: Path) -> None:
-    _save_floats(planes.probability, path)
+    _save_floats(planes.probability, planes.on_disk.get("probability"), path)
 
 
 def _write_depth_array(planes: Planes, _outputs: Outputs, _number: int, path: Path) -> None:
-    _save_floats(planes.depth, path)
+    _save_floats(planes.depth, planes.on_disk.get("depth"), path)
 
 
 def _write_preview(planes: Planes, _outputs: Outputs, _number: int, path: Path) -> None:
@@ -223,12 +223,12 @@ def _there(plane: np.ndarray | None) -> np.ndarray:
     return plane
 
 
-def _save_floats(plane: np.ndarray | Spool | None, path: Path) -> None:
-    assert plane is not None
-    if isinstance(plane, Spool):
-        plane.save(path)
+def _save_floats(plane: np.ndarray | None, spool: Spool | None, path: Path) -> None:
+    if spool is not None:
+        spool.save(path)
     else:
-        np.save(path, plane[0] if len(plane) == 1 else plane)
+        plane = _there(plane)
+        np.save(path, plane[0] if plane.ndim == 3 and len(plane) == 1 else plane)
 
 
 def _save(picture: Image.Image, path: Path, level: int, text: PngImagePlugin.PngInfo | None = None) -> None:

@@ -9,7 +9,7 @@ LARGE = 8_000_000  # pixels, from which on a result is made in bands
 
 
 def give_back() -> None:
-    """Have the C library return what was freed: of a very large picture it would keep what Pillow held, 4 bytes a pixel."""
+    """Have the C library return what was freed: it would keep what Pillow held of a very large picture."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
         if trim is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -54,7 +54,9 @@ class Planes:
     codes
         uint16 (H, W), depth over ``facts.scale``.
     probability, depth
-        float32 (K, H, W) and (1, H, W), unrounded; of a very large picture on disk.
+        float32 (K, H, W) and (H, W), unrounded.
+    on_disk
+        In their place, by their names, where they are too much for memory.
     """
 
     facts: Facts
@@ -62,8 +64,9 @@ class Planes:
     labels: np.ndarray | None = None
     soft: np.ndarray | None = None
     codes: np.ndarray | None = None
-    probability: np.ndarray | Spool | None = None
-    depth: np.ndarray | Spool | None = None
+    probability: np.ndarray | None = None
+    depth: np.ndarray | None = None
+    on_disk: Mapping[str, Spool] = field(default_factory=dict)
 
 
 def facts_of(predictor: Predictor) -> Facts:
@@ -107,22 +110,22 @@ def collect(
     height, width = image.shape[:2]
     count = len(facts.classes)
     limits = np.asarray(facts.thresholds, np.float32)[:, None, None]
-    made: dict[str, Any] = {}
-
-    def put_floats(name: str, values: np.ndarray, rows: slice) -> None:
-        shape = (len(values), height, width)
-        if scratch is None:
-            rows_of(name, shape, np.float32, rows)[...] = values
-        else:
-            if name not in made:
-                made[name] = Spool(shape, scratch)
-            made[name].put(rows, values)
+    made: dict[str, np.ndarray] = {}
+    on_disk: dict[str, Spool] = {}
 
     def rows_of(name: str, shape: tuple[int, ...], kind: type, rows: slice) -> np.ndarray:
         if name not in made:
             made[name] = np.empty(shape, kind)
-        found: np.ndarray = made[name][..., rows, :]
-        return found
+        return made[name][..., rows, :]
+
+    def put_floats(name: str, values: np.ndarray, rows: slice) -> None:
+        shape = (*values.shape[:-2], height, width)
+        if scratch is None:
+            rows_of(name, shape, np.float32, rows)[...] = values
+        else:
+            if name not in on_disk:
+                on_disk[name] = Spool(shape, scratch)
+            on_disk[name].put(rows, values)
 
     for rows, heads in bands:
         mask, depth = heads.get("mask"), heads.get("depth")
@@ -136,8 +139,8 @@ def collect(
         if depth is not None and "codes" in wanted:
             rows_of("codes", (height, width), np.uint16, rows)[...] = _codes(depth[0] / facts.scale)
         if depth is not None and "depth" in wanted:
-            put_floats("depth", depth, rows)
-    return Planes(facts, image, **made)
+            put_floats("depth", depth[0], rows)
+    return Planes(facts, image, on_disk=on_disk, **made)
 
 
 def label_pixels(probability: np.ndarray, limits: np.ndarray) -> np.ndarray:

@@ -137,8 +137,8 @@ class Predictor(Shareable):
         count = self._grid(size).count
         if count > MANY_TILES:
             return (
-                f"An image of {size[0]}x{size[1]} pixels is predicted in {count:,} tiles, since the network was trained "
-                f"on images of {own[0]}x{own[1]}. If it is not many such images in one, --tile none resizes it as a "
+                f"An image of {size[0]}x{size[1]} pixels is predicted in {count:,} tiles, since the network was "
+                f"trained on images of {own[0]}x{own[1]}. If it is not many such images in one, --tile none resizes it as a "
                 "whole, and is quick."
             )
         if count > 1:
