@@ -138,8 +138,8 @@ class Predictor(Shareable):
         if count > MANY_TILES:
             return (
                 f"An image of {size[0]}x{size[1]} pixels is predicted in {count:,} tiles, since the network was "
-                f"trained on images of {own[0]}x{own[1]}. If it is not many such images in one, --tile none resizes it as a "
-                "whole, and is quick."
+                f"trained on images of {own[0]}x{own[1]}. If it is not many such images in one, --tile none resizes "
+                "it as a whole, and is quick."
             )
         if count > 1:
             return ""
