@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from basrelief.errors import DataError, UsageError
-from basrelief.inference.comparison import compare_networks, say_comparison
-from basrelief.inference.evaluation import evaluate_source
-from basrelief.inference.fit import fit_metrics
-from basrelief.inference.home import Home, unseen_by_all
 from basrelief.inference.load import Loaded, load
-from basrelief.inference.own_size import Selection
 from basrelief.inference.predictor import Threshold
-from basrelief.inference.score_files import check_out, write_comparison, write_evaluation
 from basrelief.inference.tiles import Tile
 from basrelief.metrics import DEFINITIONS_VERSION
+from basrelief.scoring.comparison import compare_networks, say_comparison
+from basrelief.scoring.evaluation import evaluate_source
+from basrelief.scoring.files import check_out, write_comparison, write_evaluation
+from basrelief.scoring.fit import fit_metrics
+from basrelief.scoring.home import Home, unseen_by_all
+from basrelief.scoring.own_size import Selection
 
 Progress = Callable[[int, int], None]
 

@@ -10,7 +10,7 @@ import pytest
 from basrelief.batch import Sample
 from basrelief.data.source import Entry, Source
 from basrelief.errors import DataError, UsageError
-from basrelief.inference.fit import fit_metrics, primary_of
+from basrelief.scoring.fit import fit_metrics, primary_of
 
 
 def run_of(kind: str = "metric", unit: str = "m", **changes: Any) -> dict[str, Any]:

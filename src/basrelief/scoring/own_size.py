@@ -13,10 +13,10 @@ from basrelief.data.resize import resize_image
 from basrelief.data.source import Entry, Source
 from basrelief.data.store import hash_image, load_to_pack
 from basrelief.errors import DataError
-from basrelief.inference.fit import Fit
 from basrelief.inference.prediction import Prediction
 from basrelief.inference.predictor import Predictor
-from basrelief.inference.sample_scores import SampleScores, score_sample
+from basrelief.scoring.fit import Fit
+from basrelief.scoring.sample_scores import SampleScores, score_sample
 
 AHEAD = 2  # samples that are decoded while the networks are at work
 

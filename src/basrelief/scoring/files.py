@@ -11,10 +11,10 @@ import polars as pl
 
 from basrelief.errors import OutputError
 from basrelief.files import write_atomic, write_json, write_text
-from basrelief.inference.comparison import Comparison
-from basrelief.inference.evaluation import Evaluation
 from basrelief.metrics import higher_is_better, is_in_unit, metric_spec
 from basrelief.report import MetricFacts, render_comparison, render_evaluation
+from basrelief.scoring.comparison import Comparison
+from basrelief.scoring.evaluation import Evaluation
 
 IMAGES = "images.parquet"
 PAGES = {"evaluation.json": "report.html", "comparison.json": "compare.html"}
