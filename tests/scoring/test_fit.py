@@ -15,7 +15,8 @@ from basrelief.scoring.fit import fit_metrics, primary_of
 
 def run_of(kind: str = "metric", unit: str = "m", **changes: Any) -> dict[str, Any]:
     settings = {"metric": changes.pop("metric", "depth/rmse")}
-    return {"targets": ["depth"], "classes": [], "depth_kind": kind, "depth_unit": unit, "settings": settings} | changes
+    return {"targets": ["depth"], "classes": [], "depth_kind": kind, "depth_unit": unit, "background": False,
+            "settings": settings} | changes  # fmt: skip
 
 
 def source_of(kind: str = "metric", unit: str = "m", **changes: Any) -> Source:

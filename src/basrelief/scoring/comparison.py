@@ -182,6 +182,8 @@ def say_comparison(document: Mapping[str, Any], a: str, b: str) -> str:
         text = f"{better} is better than {worse} by {metric} on {number}: by {size:.3g} on average."
     else:
         text = f"Undecided between {a} and {b} by {metric} on {number}."
+        if document["low"] is None:
+            text += " That is too few for an interval."
         need = document["more_images"]
         if need is not None:
             times = f"{need['limit']:,}"

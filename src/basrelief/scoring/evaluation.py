@@ -65,7 +65,7 @@ def evaluate_source(
     Raises
     ------
     DataError
-        When backgrounds are missing, or no sample can be scored.
+        When no sample can be scored.
     """
     primary, classes, tally = primary_of(predictor.run, fit, metric), tuple(predictor.run["classes"]), Tally()
     scores, facts = ImageScores(), _Facts()

@@ -79,11 +79,8 @@ def score_samples(
     Raises
     ------
     DataError
-        When a network wants backgrounds that the source lacks, or, at the end, when no sample could be scored.
+        When no sample could be scored, at the end.
     """
-    for predictor, _ in networks:
-        if predictor.takes_background and not source.background:
-            raise DataError(f"The network was trained with backgrounds, which {source.location} does not have.")
     wanted = selection.wanted
     entries = [entry for entry in source.entries if wanted is None or entry.id in wanted]
     for name in (wanted or {}).keys() - {entry.id for entry in entries}:
