@@ -111,6 +111,7 @@ def test_the_small_file_is_used_as_well(folder: Path, exported: dict[str, Any]) 
     around = [node.name for node in model.graph.node if node.name.startswith("around") and "Quantize" in node.op_type]
     assert not around
     assert any(tensor.data_type == onnx.TensorProto.INT8 for tensor in model.graph.initializer)
+    assert [opset.domain for opset in model.opset_import] == [""]  # nothing that another program may lack
 
 
 def test_metadata_carries_the_run_and_nothing_of_the_machine(folder: Path, exported: dict[str, Any]) -> None:
