@@ -26,7 +26,7 @@ app = typer.Typer()
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, a study, a saved network, or hf://OWNER/NAME.")],
     to: Annotated[str, typer.Option(metavar="KIND", help="onnx, torch or safetensors.")] = "onnx",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The file to write.  [default: the run's name, here]")
