@@ -183,7 +183,9 @@ def say_comparison(document: Mapping[str, Any], a: str, b: str) -> str:
     else:
         text = f"Undecided between {a} and {b} by {metric} on {number}."
         if document["low"] is None:
-            text += " That is too few for an interval."
+            grouped = document["groups"] != document["images"]
+            text += f" Their {document['groups']} groups are" if grouped else " That is"
+            text += " too few for an interval."
         need = document["more_images"]
         if need is not None:
             times = f"{need['limit']:,}"
