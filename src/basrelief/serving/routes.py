@@ -25,7 +25,6 @@ from basrelief.serving.handbook import handbook
 from basrelief.serving.limits import RequestError
 from basrelief.serving.refusals import SAFE
 from basrelief.serving.service import Service
-from basrelief.serving.uploads import Uploads
 
 _BODY = {  # for openapi.json: FastAPI does not see what is read from the stream
     "requestBody": {
@@ -49,7 +48,6 @@ _BODY = {  # for openapi.json: FastAPI does not see what is read from the stream
 
 def add_api(app: FastAPI, service: Service) -> None:
     """Add the API to an application."""
-    uploads = Uploads(service.limits)
     facts = service.facts()
     text = handbook(facts)
     targets = tuple(service.predictor.run["targets"])
@@ -83,8 +81,8 @@ def add_api(app: FastAPI, service: Service) -> None:
         if output not in ("json", "zip"):
             check_kinds([output], targets, "output")
 
-        with service.work.place(), uploads.account() as taken:
-            files = await uploads.read(request, taken)
+        with service.work.place(), service.uploads.account() as taken:
+            files = await service.uploads.read(request, taken)
             if "image" not in files:
                 raise RequestError(422, "The form has no file named image.")
             if service.predictor.takes_background and "background" not in files:
