@@ -16,11 +16,11 @@ from basrelief.data.source import Source
 from basrelief.errors import DataError
 from basrelief.exporting.onnx_file import NETWORK, describe
 from basrelief.exporting.program import first_line
-from basrelief.inference.evaluation import evaluate_source
-from basrelief.inference.fit import fit_metrics
 from basrelief.inference.onnx_network import load_onnx
 from basrelief.inference.predictor import Predictor
 from basrelief.metrics import higher_is_better
+from basrelief.scoring.evaluation import evaluate_source
+from basrelief.scoring.fit import fit_metrics
 
 
 def quantise(path: Path, target: Path, run: Mapping[str, Any], images: Iterator[dict[str, np.ndarray]]) -> None:
