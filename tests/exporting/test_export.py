@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 import basrelief as br
+from basrelief.cli_share import _say_cost
 from basrelief.errors import DataError, MissingExtraError, OutputError, UsageError
 from basrelief.exporting import export as exporting
 from basrelief.exporting.whole_graph import WholeNetwork
@@ -285,3 +286,19 @@ def test_thirty_lines_without_basrelief_or_torch_use_the_file(
     run = br.load_predictor(folder / "masks", tile="none")
     mask = np.asarray(Image.open(tmp_path / "masks" / "mask_0.png")) > 0
     assert (mask != run(picture((70, 90))).mask).mean() < 0.01  # a pixel at 0.5 may fall either way
+
+
+@pytest.mark.parametrize(
+    ("metric", "fp32", "int8", "cost", "says"),
+    [
+        ("mask/iou", 0.7, 0.6, 0.1, "worse by 0.1000"),
+        ("depth/rmse", 0.4, 0.3, -0.1, "better by 0.1000"),
+        ("mask/iou", 0.7, 0.7, 0.0, "the same"),
+        ("mask/iou", 0.0, 0.0, 0.0, "says nothing"),
+        ("depth/rmse", 0.0, 0.0, 0.0, "the same"),
+    ],
+)
+def test_the_cost_of_whole_numbers_is_told_in_words(
+    metric: str, fp32: float, int8: float, cost: float, says: str
+) -> None:
+    assert says in _say_cost({"metric": metric, "fp32": fp32, "int8": int8, "cost": cost})
