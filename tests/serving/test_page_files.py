@@ -111,6 +111,19 @@ def test_no_request_reads_another_file_of_the_machine(client: TestClient, tmp_pa
     assert not [one for one in own.parent.parent.rglob("mine.*") if "way" not in one.parts]
 
 
+def test_beside_the_page_the_api_refuses_in_its_own_way(client: TestClient) -> None:
+    for method, path, status in (
+        ("GET", "/api/predict", 405),
+        ("OPTIONS", "/api/predict", 405),
+        ("POST", "/api/predict/", 404),
+        ("POST", "/api/queue/join", 404),
+        ("GET", "/api/", 404),
+    ):
+        answer = client.request(method, path)
+        assert (answer.status_code, list(answer.json())) == (status, ["error"]), path
+    assert client.head("/api/health").status_code == 200
+
+
 def test_a_file_that_has_gone_is_asked_for_once_more(client: TestClient) -> None:
     path = Path(upload(client).json()[0])
     path.unlink()

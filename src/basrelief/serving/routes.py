@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from basrelief.serving.answers import (
@@ -26,6 +26,7 @@ from basrelief.serving.limits import RequestError
 from basrelief.serving.refusals import SAFE
 from basrelief.serving.service import Service
 
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _BODY = {  # for openapi.json: FastAPI does not see what is read from the stream
     "requestBody": {
         "required": True,
@@ -53,6 +54,7 @@ def add_api(app: FastAPI, service: Service) -> None:
     targets = tuple(service.predictor.run["targets"])
 
     @app.get("/api/health")
+    @app.head("/api/health", include_in_schema=False)
     async def health() -> dict[str, str]:
         """Whether the server lives."""
         return {"status": "ok"}
@@ -111,6 +113,13 @@ def add_api(app: FastAPI, service: Service) -> None:
             finally:
                 gone.set()
         return Response(content, media_type=media, headers=SAFE)
+
+    known = {getattr(route, "path", "") for route in app.routes}
+
+    @app.api_route("/api/{rest:path}", methods=METHODS, include_in_schema=False)
+    async def other(request: Request) -> None:
+        """Refuse what else is asked below /api: the page, which has all other addresses, has its own words."""
+        raise HTTPException(405 if request.url.path in known else 404)
 
 
 async def _unless_gone(request: Any, work: Any) -> Any:
