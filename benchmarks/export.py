@@ -5,9 +5,9 @@
 Each is what `basrelief predict` calls: bytes at the training resolution in, activated heads out, on a CPU. Weights are
 untrained, which costs the same time. The ways take turns within a round, so that a machine that slows down slows all;
 the first table has the median images/s, and in brackets the median over rounds of the ratio to torch's of the same
-round. The second table has the processor's time for an image, of all threads. More threads than one ask for an otherwise
-idle machine: torch's wait for each other at every layer, spinning, and where another program has one of the cores that
-takes most of the time, as the second table then shows. With one thread other programs hardly change the ratios.
+round. The second table has the processor's time for an image, of all threads. More than one thread asks for an idle
+machine: torch's wait for each other at every layer, spinning, and where another program has one of the cores that takes
+most of the time, as the second table then shows. With one thread other programs hardly change the ratios.
 """
 
 from __future__ import annotations
