@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from basrelief.inference.prediction import Prediction
 from basrelief.inference.predictor import Predictor
+from basrelief.inference.spool import Spool
 
 MOST = 65535  # of 16 bits: probability 1, or depth at the run's maximum
 Band = tuple[slice, Mapping[str, np.ndarray]]
@@ -52,7 +54,7 @@ class Planes:
     codes
         uint16 (H, W), depth over ``facts.scale``.
     probability, depth
-        float32 (K, H, W) and (H, W), unrounded.
+        float32 (K, H, W) and (1, H, W), unrounded; of a very large picture on disk.
     """
 
     facts: Facts
@@ -60,8 +62,8 @@ class Planes:
     labels: np.ndarray | None = None
     soft: np.ndarray | None = None
     codes: np.ndarray | None = None
-    probability: np.ndarray | None = None
-    depth: np.ndarray | None = None
+    probability: np.ndarray | Spool | None = None
+    depth: np.ndarray | Spool | None = None
 
 
 def facts_of(predictor: Predictor) -> Facts:
@@ -86,7 +88,9 @@ def planes_of(prediction: Prediction, facts: Facts, wanted: Collection[str]) -> 
     return collect([(slice(0, prediction.image.shape[0]), heads)], prediction.image, facts, wanted)
 
 
-def collect(bands: Iterable[Band], image: np.ndarray, facts: Facts, wanted: Collection[str]) -> Planes:
+def collect(
+    bands: Iterable[Band], image: np.ndarray, facts: Facts, wanted: Collection[str], scratch: Path | None = None
+) -> Planes:
     """Put a picture's bands together, see ``Predictor.bands``; each is forgotten before the next one is made.
 
     Parameters
@@ -97,16 +101,28 @@ def collect(bands: Iterable[Band], image: np.ndarray, facts: Facts, wanted: Coll
         uint8 (H, W, 3).
     wanted
         Names of planes; those of a head that the network does not have stay None.
+    scratch
+        Where floats, which take four bytes a pixel, are kept on disk; None: in memory.
     """
     height, width = image.shape[:2]
     count = len(facts.classes)
     limits = np.asarray(facts.thresholds, np.float32)[:, None, None]
-    made: dict[str, np.ndarray] = {}
+    made: dict[str, Any] = {}
+
+    def put_floats(name: str, values: np.ndarray, rows: slice) -> None:
+        shape = (len(values), height, width)
+        if scratch is None:
+            rows_of(name, shape, np.float32, rows)[...] = values
+        else:
+            if name not in made:
+                made[name] = Spool(shape, scratch)
+            made[name].put(rows, values)
 
     def rows_of(name: str, shape: tuple[int, ...], kind: type, rows: slice) -> np.ndarray:
         if name not in made:
             made[name] = np.empty(shape, kind)
-        return made[name][..., rows, :]
+        found: np.ndarray = made[name][..., rows, :]
+        return found
 
     for rows, heads in bands:
         mask, depth = heads.get("mask"), heads.get("depth")
@@ -116,11 +132,11 @@ def collect(bands: Iterable[Band], image: np.ndarray, facts: Facts, wanted: Coll
         if mask is not None and "soft" in wanted:
             rows_of("soft", (count, height, width), np.uint16, rows)[...] = _codes(mask * np.float32(MOST))
         if mask is not None and "probability" in wanted:
-            rows_of("probability", (count, height, width), np.float32, rows)[...] = mask
+            put_floats("probability", mask, rows)
         if depth is not None and "codes" in wanted:
             rows_of("codes", (height, width), np.uint16, rows)[...] = _codes(depth[0] / facts.scale)
         if depth is not None and "depth" in wanted:
-            rows_of("depth", (height, width), np.float32, rows)[...] = depth[0]
+            put_floats("depth", depth, rows)
     return Planes(facts, image, **made)
 
 
