@@ -59,7 +59,12 @@ class Server:
             threading.Event().wait(0.05)
         return True
 
+    @property
+    def bearer(self) -> str:
+        return f"Bearer {self.facts['token']}"
+
     def ask(self, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+        headers = {"Authorization": self.bearer, **headers}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):
             connection.request("GET" if body is None else "POST", path, body, headers)
@@ -82,10 +87,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "run"
 
 
-@contextlib.contextmanager
-def serving(run: Path, *options: str) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server(run: Path) -> Iterator[Server]:
     words = [sys.executable, "-m", "basrelief.cli", "serve", str(run), "--no-page", "--port", "0", "--tile", "none"]
-    process = subprocess.Popen([*words, "--json", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*words, "--json", "--token", "auto"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout is not None
         text = ""
@@ -98,12 +105,6 @@ def serving(run: Path, *options: str) -> Iterator[Server]:
         if process.poll() is None:
             process.kill()
         process.communicate()
-
-
-def stop(server: Server, number: int = signal.SIGTERM) -> tuple[int, str]:
-    server.process.send_signal(number)
-    _, said = server.process.communicate(timeout=60)
-    return server.process.returncode, said
 
 
 def good_pictures() -> list[bytes]:
@@ -131,7 +132,7 @@ def hostile_requests(server: Server, done: threading.Event) -> list[Callable[[],
         with server.raw(*parts) as connection, contextlib.suppress(ConnectionResetError):
             assert connection.recv(1000).startswith(says)
 
-    head = b"POST /api/predict HTTP/1.1\r\nHost: localhost\r\n"
+    head = f"POST /api/predict HTTP/1.1\r\nHost: localhost\r\nAuthorization: {server.bearer}\r\n".encode()
     files = list(hostile().values())
     chosen = [files[place] for place in (1, 3, 5, 7, 8, 10, 13, 15, 18, 19, 21)]
     boundary = b"Content-Type: multipart/form-data; boundary=x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -150,9 +151,10 @@ def hostile_requests(server: Server, done: threading.Event) -> list[Callable[[],
 
 
 GOOD = good_pictures()[0]
+LARGE = saved("JPEG", (2000, 3000))
 
 
-def test_two_hundred_requests_at_once_of_which_twenty_are_hostile(run: Path) -> None:
+def test_two_hundred_requests_at_once_of_which_twenty_are_hostile(server: Server, run: Path) -> None:
     predictor = br.load_predictor(run, device="cpu", tile="none")
     pictures = good_pictures()
     expected = [predictor(read_image(Blob("x", data))).probability for data in pictures]
@@ -163,61 +165,60 @@ def test_two_hundred_requests_at_once_of_which_twenty_are_hostile(run: Path) -> 
         soft = np.asarray(Image.open(io.BytesIO(body))) / 65535
         assert np.abs(soft - expected[number % len(pictures)]).max() < 1e-4
 
-    with serving(run) as server:
-        for number in range(20):  # what is loaded at first use is there
-            good(number)
-        before = server.memory()
-        done = threading.Event()
-        with ThreadPoolExecutor(200) as pool:
-            bad = [pool.submit(job) for job in hostile_requests(server, done)]
-            assert len(bad) == 20
-            fine = [pool.submit(good, number) for number in range(180)]
-            for future in fine:
-                future.result(60)
-            done.set()
-            for future in bad:
-                future.result(60)
-        for data in laden().values():
-            assert server.ask("/api/predict", data)[0] == 200
-        good(0)
-        assert server.settles(before)
-        code, said = stop(server)
-    assert code == 0
+    for number in range(20):  # what is loaded at first use is there
+        good(number)
+    before = server.memory()
+    done = threading.Event()
+    with ThreadPoolExecutor(200) as pool:
+        bad = [pool.submit(job) for job in hostile_requests(server, done)]
+        assert len(bad) == 20
+        fine = [pool.submit(good, number) for number in range(180)]
+        for future in fine:
+            future.result(60)
+        done.set()
+        for future in bad:
+            future.result(60)
+    for data in laden().values():
+        assert server.ask("/api/predict", data)[0] == 200
+    good(0)
+    assert server.settles(before)
+
+
+def test_a_large_picture_gives_its_memory_back(server: Server) -> None:
+    assert server.ask("/api/predict?output=mask", GOOD)[0] == 200
+    before = server.memory()
+    for kind in ("mask", "json"):
+        assert server.ask(f"/api/predict?output={kind}", LARGE)[0] == 200
+    assert server.settles(before)
+
+
+def test_the_token_is_made_printed_and_asked_for(server: Server, tmp_path: Path) -> None:
+    token = server.facts["token"]
+    assert len(token) >= 20
+    assert server.facts["url"].endswith(f"/?token={token}")
+    assert server.ask("/api/predict", GOOD, Authorization="")[0] == 401
+    assert server.ask("/api/health", Host="evil.example")[0] == 400
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "ask_server.py"))
+    (tmp_path / "a.png").write_bytes(GOOD)
+    address = server.facts["url"].split("/?")[0]
+    assert example["ask"](address, tmp_path / "a.png", token=token).startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="wants a token"):
+        example["ask"](address, tmp_path / "a.png")
+
+
+def test_told_to_stop_it_answers_what_is_at_work_and_has_said_little(server: Server) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        last = pool.submit(server.ask, "/api/predict?output=json", LARGE)
+        while not _connected(server):
+            pass
+        server.process.send_signal(signal.SIGINT)
+        _, said = server.process.communicate(timeout=60)
+        assert last.result(60)[0] == 200
+    assert server.process.returncode == 0
     assert "Traceback" not in said
     assert said.endswith("Stopped serving.\n")
     assert len(said.splitlines()) < 40
     assert max(map(len, said.splitlines())) < 400
-
-
-def test_a_large_picture_gives_its_memory_back(run: Path, tmp_path: Path) -> None:
-    with serving(run, "--token", "auto") as server:
-        token = server.facts["token"]
-        assert len(token) >= 20
-        assert server.facts["url"].endswith(f"/?token={token}")
-        assert server.ask("/api/predict", GOOD)[0] == 401
-        bearer = {"Authorization": f"Bearer {token}"}
-        assert server.ask("/api/predict?output=mask", GOOD, **bearer)[0] == 200
-        before = server.memory()
-        large = saved("JPEG", (2000, 3000))
-        for kind in ("mask", "json"):
-            assert server.ask(f"/api/predict?output={kind}", large, **bearer)[0] == 200
-        assert server.ask("/api/predict?output=mask", GOOD, **bearer)[0] == 200
-        assert server.settles(before)
-        assert server.ask("/api/health", Host="evil.example")[0] == 400
-        example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "ask_server.py"))
-        (tmp_path / "a.png").write_bytes(GOOD)
-        address = server.facts["url"].split("/?")[0]
-        assert example["ask"](address, tmp_path / "a.png", token=token).startswith(b"\x89PNG")
-        with pytest.raises(SystemExit, match="wants a token"):
-            example["ask"](address, tmp_path / "a.png")
-        # What is at work when it is told to stop is answered.
-        with ThreadPoolExecutor(1) as pool:
-            last = pool.submit(server.ask, "/api/predict?output=json", large, **bearer)
-            while not _connected(server):
-                pass
-            code, said = stop(server, signal.SIGINT)
-            assert last.result(60)[0] == 200
-    assert (code, said.splitlines()[-1]) == (0, "Stopped serving.")
 
 
 def _connected(server: Server) -> bool:

@@ -16,6 +16,7 @@ from basrelief.serving.limits import Limits
 from basrelief.serving.refusals import add_refusals
 from basrelief.serving.routes import add_api
 from basrelief.serving.service import Service
+from basrelief.serving.uploads import Uploads
 from basrelief.serving.work import Work
 
 
@@ -49,7 +50,7 @@ def make_app(
         Whether there is a page for people at ``/`` beside the API.
     """
     limits = limits or Limits()
-    service = Service(predictor, limits, Work(limits), title or str(predictor.run["network"]))
+    service = Service(predictor, limits, Work(limits), Uploads(limits), title or str(predictor.run["network"]))
 
     @contextlib.asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:

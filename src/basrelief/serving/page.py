@@ -1,12 +1,13 @@
 """The page of a served network: drop an image on it, see mask, cut-out and depth, take the files home.
 
-Gradio draws the page and carries the files. Its own reading of pictures is passed by (``preprocess=False``): it would
-decode whatever it is given before our limits are looked at. The uploaded file's path goes to the same bounded work
-queue as the requests of the HTTP API.
+Gradio draws the page. Files are taken in by ``page_files``, and its own reading of pictures is passed by
+(``preprocess=False``): it would decode whatever it is given before our limits are looked at. The uploaded file's path
+goes to the same bounded work queue as the requests of the HTTP API.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import tempfile
@@ -18,8 +19,8 @@ from basrelief.errors import MissingExtraError
 from basrelief.serving import page_words as words
 from basrelief.serving.page_actions import Actions
 from basrelief.serving.page_examples import write_examples
+from basrelief.serving.page_files import MOST_UPLOADS, Shelf, add_files
 from basrelief.serving.page_layout import lay_out
-from basrelief.serving.page_results import KEEP
 from basrelief.serving.page_routes import PageRoutes
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ def add_page(app: FastAPI, service: Service, home: Path | None = None) -> FastAP
     kept = tempfile.TemporaryDirectory(prefix="basrelief-page-", ignore_cleanup_errors=True)
     folder = Path(kept.name).resolve()
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    page = make_page(service, folder, write_examples(service.predictor, home, folder))
-    app.add_middleware(PageRoutes)
+    shelf = Shelf(folder, MOST_UPLOADS * service.limits.max_bytes)
+    page = make_page(service, shelf, write_examples(service.predictor, home, folder))
+    add_files(app, service, shelf)
+    app.add_middleware(PageRoutes, shelf=shelf)
     mounted: FastAPI = gradio.mount_gradio_app(
         app,
         page,
@@ -82,22 +85,32 @@ def add_page(app: FastAPI, service: Service, home: Path | None = None) -> FastAP
     @contextlib.asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[Any]:
         async with inner(app) as state:
+            sweeping = asyncio.create_task(_sweep(shelf, page))
             yield state
+            sweeping.cancel()
         kept.cleanup()
 
     mounted.router.lifespan_context = life
     return mounted
 
 
-def make_page(service: Service, folder: Path, examples: Sequence[tuple[Path, ...]] = ()) -> Any:
+async def _sweep(shelf: Shelf, page: Any) -> None:
+    while True:
+        await asyncio.sleep(SWEEP)
+        await asyncio.to_thread(shelf.make_room)
+        for names in page.temp_file_sets:  # Gradio's lists of files, which nothing else shortens
+            names.clear()
+
+
+def make_page(service: Service, shelf: Shelf, examples: Sequence[tuple[Path, ...]] = ()) -> Any:
     """Return the page as ``gradio.Blocks``.
 
     Parameters
     ----------
     service
         The network, its queue and limits.
-    folder
-        Where files for download are written; within ``GRADIO_TEMP_DIR``, as are the examples.
+    shelf
+        Where files lie: ``GRADIO_TEMP_DIR``, as do the examples.
     examples
         (image,) or (image, background) of each.
     """
@@ -105,11 +118,9 @@ def make_page(service: Service, folder: Path, examples: Sequence[tuple[Path, ...
     # Callable from the page alone, and all at once: the server's own queue is what bounds them.
     private: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None}
     at_once = private | {"trigger_mode": "always_last", "show_progress": "hidden"}
-    with gradio.Blocks(
-        title=words.page_title(service.predictor.run), analytics_enabled=False, delete_cache=(SWEEP, KEEP)
-    ) as page:
+    with gradio.Blocks(title=words.page_title(service.predictor.run), analytics_enabled=False) as page:
         parts = lay_out(gradio, service, examples)
-        actions = Actions(gradio, service, parts, folder)
+        actions = Actions(gradio, service, parts, shelf)
         running: dict[str, Any] = private | {
             "fn": actions.predict,
             "inputs": [*parts.uploads, parts.visit, parts.choice],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from basrelief.functional.colours import class_colours
 from basrelief.inference.planes import Planes
 from basrelief.serving import page_words as words
 from basrelief.serving.answers import archive, kinds_of, planes_for
+from basrelief.serving.page_files import Shelf
 from basrelief.serving.page_layout import Parts, class_choices
 from basrelief.serving.page_pictures import draw_cutout, draw_depth, draw_overlay, find_cutout, label_map
 from basrelief.serving.page_results import Result, Results, Visit, small_result
@@ -37,15 +37,15 @@ class Actions:
         The network, its queue and limits.
     parts
         Of the page.
-    folder
-        Where files for download are written.
+    shelf
+        Where files lie.
     """
 
-    def __init__(self, gradio: Any, service: Service, parts: Parts, folder: Path) -> None:
+    def __init__(self, gradio: Any, service: Service, parts: Parts, shelf: Shelf) -> None:
         self._gradio = gradio
         self._service = service
         self._parts = parts
-        self._folder = folder
+        self._shelf = shelf
         self._results = Results()
         self._run = service.predictor.run
         self._choices = class_choices(self._run)
@@ -61,7 +61,9 @@ class Actions:
             asked = words.invitation(self._service.limits, len(uploads) > 1, has_image=there[0], has_other=any(there))
             return self._show(None, visit, chosen, asked)
         files = tuple(Path(upload["path"]) for upload in uploads)
-        name = Path(uploads[0].get("orig_name") or "image").stem[:LONGEST_NAME] or "image"
+        if not all(file.exists() for file in files):
+            return self._show(None, visit, chosen, words.notice(GONE))
+        name = _plain(Path(uploads[0].get("orig_name") or "image").stem)
         try:
             result = await self._compute(
                 files, lambda found: small_result(found, files, name), ("probability", "depth")
@@ -89,9 +91,7 @@ class Actions:
             return {parts.packed: None, parts.said: words.notice(GONE)}
 
         def write(planes: Planes) -> str:
-            file = Path(tempfile.mkdtemp(dir=self._folder)) / f"{result.name}.zip"
-            file.write_bytes(archive(planes, kinds_of(self._run["targets"])))
-            return str(file)
+            return str(self._shelf.put(f"{result.name}.zip", archive(planes, kinds_of(self._run["targets"]))))
 
         wanted = planes_for("zip")
         levels = visit.levels or None
@@ -145,6 +145,11 @@ class Actions:
             parts.cutout: draw_cutout(result.image, alpha),
             parts.shares: words.legend(labels, self._run["classes"], self._colours),
         }
+
+
+def _plain(name: str) -> str:
+    """Return what a file may be called, of what somebody's file is called."""
+    return "".join(letter for letter in name if letter.isprintable())[:LONGEST_NAME] or "image"
 
 
 def _failure(error: Exception) -> str:

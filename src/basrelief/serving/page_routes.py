@@ -1,8 +1,11 @@
-"""Which of Gradio's routes the page needs; the others are not there."""
+"""Which of Gradio's routes the page needs, and what they are asked; the others are not there."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from basrelief.serving.limits import RequestError
+from basrelief.serving.page_files import MOST_JSON, UPLOAD, Shelf, own_files
 
 GRADIO = "/gradio_api/"
 API = "/api"  # our own pages, which bring their own rules
@@ -37,13 +40,22 @@ class PageRoutes:
     that is not ours.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, shelf: Shelf) -> None:
         self.app = app
+        self.shelf = shelf
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Pass on what the page needs."""
         if scope["type"] == "http" and not allowed(scope["path"]):
-            return await _answer(send, 404, b"text/plain", b"Not here.")
+            return await _answer(send, 404, "Not here.")
+        if scope["type"] == "http" and _asks(scope):
+            try:
+                body = own_files(await _read(receive), self.shelf)
+            except RequestError as error:
+                return await _answer(send, error.status, error.message)
+            kept = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
+            scope = scope | {"headers": [*kept, (b"content-length", b"%d" % len(body))]}
+            receive = _again(body, receive)
 
         async def send_guarded(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -56,14 +68,39 @@ class PageRoutes:
         await self.app(scope, receive, send if outside else send_guarded)
 
 
-async def _answer(send: Any, status: int, kind: bytes, body: bytes) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(b"content-type", kind), (b"content-length", b"%d" % len(body))],
-        }
-    )
+def _asks(scope: dict[str, Any]) -> bool:
+    """Return whether a request is one with JSON for Gradio, as all are but those with files."""
+    path: str = scope["path"]
+    return scope["method"] == "POST" and path.startswith(GRADIO) and path != UPLOAD
+
+
+async def _read(receive: Any) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise RequestError(499, "The client has gone.")
+        body += message.get("body", b"")
+        if len(body) > MOST_JSON:
+            raise RequestError(413, f"The request has more than {MOST_JSON:,} bytes.")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _again(body: bytes, receive: Any) -> Any:
+    """Return a stream that brings a body, and then what comes behind it."""
+    left: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def next_part() -> Any:
+        return left.pop() if left else await receive()
+
+    return next_part
+
+
+async def _answer(send: Any, status: int, text: str) -> None:
+    body = text.encode()
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

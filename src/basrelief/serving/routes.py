@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from basrelief.serving.answers import (
@@ -25,8 +25,8 @@ from basrelief.serving.handbook import handbook
 from basrelief.serving.limits import RequestError
 from basrelief.serving.refusals import SAFE
 from basrelief.serving.service import Service
-from basrelief.serving.uploads import Uploads
 
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _BODY = {  # for openapi.json: FastAPI does not see what is read from the stream
     "requestBody": {
         "required": True,
@@ -49,12 +49,12 @@ _BODY = {  # for openapi.json: FastAPI does not see what is read from the stream
 
 def add_api(app: FastAPI, service: Service) -> None:
     """Add the API to an application."""
-    uploads = Uploads(service.limits)
     facts = service.facts()
     text = handbook(facts)
     targets = tuple(service.predictor.run["targets"])
 
     @app.get("/api/health")
+    @app.head("/api/health", include_in_schema=False)
     async def health() -> dict[str, str]:
         """Whether the server lives."""
         return {"status": "ok"}
@@ -83,8 +83,8 @@ def add_api(app: FastAPI, service: Service) -> None:
         if output not in ("json", "zip"):
             check_kinds([output], targets, "output")
 
-        with service.work.place(), uploads.account() as taken:
-            files = await uploads.read(request, taken)
+        with service.work.place(), service.uploads.account() as taken:
+            files = await service.uploads.read(request, taken)
             if "image" not in files:
                 raise RequestError(422, "The form has no file named image.")
             if service.predictor.takes_background and "background" not in files:
@@ -113,6 +113,13 @@ def add_api(app: FastAPI, service: Service) -> None:
             finally:
                 gone.set()
         return Response(content, media_type=media, headers=SAFE)
+
+    known = {getattr(route, "path", "") for route in app.routes}
+
+    @app.api_route("/api/{rest:path}", methods=METHODS, include_in_schema=False)
+    async def other(request: Request) -> None:
+        """Refuse what else is asked below /api: the page, which has all other addresses, has its own words."""
+        raise HTTPException(405 if request.url.path in known else 404)
 
 
 async def _unless_gone(request: Any, work: Any) -> Any:

@@ -18,6 +18,7 @@ from basrelief.inference.predictor import Predictor
 from basrelief.serving.answers import kinds_of
 from basrelief.serving.limits import Limits, RequestError
 from basrelief.serving.reading import FORMATS, read_upload
+from basrelief.serving.uploads import Uploads
 from basrelief.serving.work import Work
 
 
@@ -31,6 +32,8 @@ class Service:
         The network, and what a request may take.
     work
         What runs predictions.
+    uploads
+        What takes files in.
     title
         The network's name, for people.
     """
@@ -38,6 +41,7 @@ class Service:
     predictor: Predictor
     limits: Limits
     work: Work
+    uploads: Uploads
     title: str
 
     def predict(self, image: bytes | Path, background: bytes | Path | None) -> Prediction:

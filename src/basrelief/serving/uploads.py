@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -33,8 +33,8 @@ class Uploads:
         finally:
             self.held -= taken[0]
 
-    async def read(self, request: Request, taken: list[int]) -> dict[str, bytes]:
-        """Return the files of a request: of a form its fields, of any other body the body itself as the image.
+    async def read(self, request: Request, taken: list[int], fields: Sequence[str] = FIELDS) -> dict[str, bytes]:
+        """Return the files of a request: of a form its fields, of any other body the body itself as the first field.
 
         Raises
         ------
@@ -43,8 +43,8 @@ class Uploads:
         """
         most = self.limits.max_bytes
         if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            return await self._form(request, self._chunks(request, taken, len(FIELDS) * most + EXTRA_BYTES))
-        return {"image": b"".join([chunk async for chunk in self._chunks(request, taken, most)])}
+            return await self._form(request, self._chunks(request, taken, len(fields) * most + EXTRA_BYTES), fields)
+        return {fields[0]: b"".join([chunk async for chunk in self._chunks(request, taken, most)])}
 
     async def _chunks(self, request: Request, taken: list[int], most: int) -> AsyncGenerator[bytes, None]:
         promised = request.headers.get("content-length", "")
@@ -72,8 +72,10 @@ class Uploads:
             end += len(chunk) / PACE
             yield chunk
 
-    async def _form(self, request: Request, chunks: AsyncGenerator[bytes, None]) -> dict[str, bytes]:
-        parser = MultiPartParser(request.headers, chunks, max_files=2, max_fields=4, max_part_size=1024)
+    async def _form(
+        self, request: Request, chunks: AsyncGenerator[bytes, None], fields: Sequence[str]
+    ) -> dict[str, bytes]:
+        parser = MultiPartParser(request.headers, chunks, max_files=len(fields), max_fields=4, max_part_size=1024)
         try:
             form = await parser.parse()
         except (MultiPartException, ValueError) as error:
@@ -82,9 +84,9 @@ class Uploads:
         try:
             found = {}
             for name, value in form.multi_items():
-                if name not in FIELDS or isinstance(value, str):
+                if name not in fields or isinstance(value, str):
                     raise RequestError(
-                        422, f"The form has a field {name[:40]!a}; expected are files: image, and background if wanted."
+                        422, f"The form has a field {name[:40]!a}; expected are files: {' and '.join(fields)}."
                     )
                 found[name] = await value.read()
             return found
