@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 
 from basrelief.serving.app import make_app
 from basrelief.serving.limits import Limits
+from basrelief.serving.page import VISITORS, forget_unread
 from basrelief.serving.page_files import MOST_JSON, Shelf, own_files
 from basrelief.serving.page_results import KEEP
 from hostile import saved
@@ -137,6 +138,24 @@ def test_what_the_page_asks_is_small_and_json(client: TestClient) -> None:
     assert client.post(join, content=b"{").status_code == 400
     assert client.post(join, content=b"[" * 60_000).status_code == 400
     assert client.post("/gradio_api/upload/", files={"files": GOOD}).status_code == 400  # Gradio's own is not reached
+
+
+def test_answers_that_nobody_fetches_are_forgotten(client: TestClient) -> None:
+    work = client.app.state.service.work  # type: ignore[attr-defined]
+    event = next(one for one in client.get("/config").json()["dependencies"] if one["targets"][0][1] == "input")
+    page = next(
+        route.app.get_blocks() for route in client.app.routes if hasattr(getattr(route, "app", 0), "get_blocks")
+    )  # type: ignore[attr-defined]
+    waiting = page._queue.pending_messages_per_session
+    for session in ("one", "two", "two"):
+        body = {"data": [None] * len(event["inputs"]), "fn_index": event["id"], "session_hash": session}
+        assert client.post("/gradio_api/queue/join", json=body).status_code == 200
+    while waiting["one"].qsize() < 3 or waiting["two"].qsize() < 6 or work.busy:
+        client.get("/api/health")
+    forget_unread(page, 5)
+    assert "two" not in waiting
+    assert waiting["one"].qsize() == 3
+    assert page.state_session_capacity == VISITORS
 
 
 def test_an_upload_is_bounded_and_refused_in_words(client: TestClient) -> None:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from basrelief.serving.service import Service
 
-SWEEP = 60  # seconds between two looks for old files
+VISITORS = 200  # whose pages are remembered; who comes back later drops the image once more
+MOST_UNREAD = 300  # messages that wait for visitors to fetch them, which those who never do leave behind
+SWEEP = 10  # seconds between two looks for what is old or too much
 FETCH = """(file) => {
   if (!file) return;
   const link = document.createElement("a");
@@ -98,8 +100,16 @@ async def _sweep(shelf: Shelf, page: Any) -> None:
     while True:
         await asyncio.sleep(SWEEP)
         await asyncio.to_thread(shelf.make_room)
+        forget_unread(page, MOST_UNREAD)
         for names in page.temp_file_sets:  # Gradio's lists of files, which nothing else shortens
             names.clear()
+
+
+def forget_unread(page: Any, most: int) -> None:
+    """Forget the messages of those who let most of them lie, until ``most`` wait: Gradio keeps them for ever."""
+    waiting = page._queue.pending_messages_per_session
+    while sum(messages.qsize() for messages in waiting.values()) > most:
+        waiting.pop(max(waiting, key=lambda session: waiting[session].qsize()))
 
 
 def make_page(service: Service, shelf: Shelf, examples: Sequence[tuple[Path, ...]] = ()) -> Any:
@@ -148,6 +158,7 @@ def make_page(service: Service, shelf: Shelf, examples: Sequence[tuple[Path, ...
         )
         packing.then(None, parts.packed, None, js=FETCH)
     page.queue(api_open=False, max_size=service.limits.queue)
+    page.state_session_capacity = VISITORS
     return page
 
 
