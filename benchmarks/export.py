@@ -1,20 +1,24 @@
 """How fast a network predicts in torch, compiled, as an exported ONNX file, and as that file in whole numbers.
 
-    python benchmarks/export.py [--networks relief masknet …] [--resolution 64] [--batch 16] [--threads 2] [--rounds 7]
+    python benchmarks/export.py [--networks relief masknet …] [--resolution 64] [--batch 16] [--threads 1] [--rounds 7]
 
 Each is what `basrelief predict` calls: bytes at the training resolution in, activated heads out, on a CPU. Weights are
 untrained, which costs the same time. The ways take turns within a round, so that a machine that slows down slows all;
-the table has the median images/s and the median over rounds of the ratio to torch's of the same round. It asks for an
-otherwise idle machine: torch's threads wait for each other, and suffer most where other programs take turns with them.
+the first table has the median images/s, and in brackets the median over rounds of the ratio to torch's of the same
+round. The second table has the processor's time for an image, of all threads. More than one thread asks for an idle
+machine: torch's wait for each other at every layer, spinning, and where another program has one of the cores that takes
+most of the time, as the second table then shows. With one thread other programs hardly change the ratios.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +76,13 @@ def ways_of(network: str, side: int, folder: Path) -> tuple[dict[str, Network], 
     return ways, {"onnx": plain.stat().st_size, "int8": small.stat().st_size}
 
 
-def rate(network: Callable[[Tensor, None], Any], images: Tensor, seconds: float) -> float:
-    """Return images/s over about so many seconds, at least one call."""
-    count, began = 0, time.perf_counter()
+def rate(network: Callable[[Tensor, None], Any], images: Tensor, seconds: float) -> tuple[float, float]:
+    """Return images/s and the processor's milliseconds an image over about so many seconds, at least one call."""
+    count, began, used = 0, time.perf_counter(), time.process_time()
     while count == 0 or time.perf_counter() - began < seconds:
         network(images, None)
         count += len(images)
-    return count / (time.perf_counter() - began)
+    return count / (time.perf_counter() - began), 1000 * (time.process_time() - used) / count
 
 
 def main() -> None:
@@ -86,29 +90,38 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each way in a round")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     side = options.resolution
     images = torch.randint(0, 256, (options.batch, side, side, 3), dtype=torch.uint8)
-    print(f"images/s at {side} x {side} px, batches of {options.batch}, {options.threads} threads\n")
-    print("| network | eager | compiled | ONNX | int8 | ONNX file | int8 file |")
+    load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
+    print(
+        f"{side} x {side} px, batches of {options.batch}, {options.threads} thread(s) of {os.cpu_count()} cores{load}; "
+        f"torch {torch.__version__}, onnxruntime {metadata.version('onnxruntime')}\n"
+    )
+    print("Images/s:\n\n| network | eager | compiled | ONNX | int8 | ONNX file | int8 file |")
     print("|---|---|---|---|---|---|---|")
+    costs = []
     for name in options.networks:
         with tempfile.TemporaryDirectory() as folder:
             ways, sizes = ways_of(name, side, Path(folder))
             for way in ways.values():  # compiled, and the memory touched
                 rate(way, images, options.seconds / 2)
             rounds = [{way: rate(ways[way], images, options.seconds) for way in WAYS} for _ in range(options.rounds)]
-        cells = []
+        cells, cost = [], []
         for way in WAYS:
-            ratio = statistics.median(found[way] / found["eager"] for found in rounds)
-            speed = statistics.median(found[way] for found in rounds)
+            speed = statistics.median(found[way][0] for found in rounds)
+            ratio = statistics.median(found[way][0] / found["eager"][0] for found in rounds)
             cells.append(f"{speed:.0f}" + ("" if way == "eager" else f" ({ratio:.2f})"))
+            cost.append(f"{statistics.median(found[way][1] for found in rounds):.2f}")
         cells += [f"{sizes[way] / 1e6:.1f} MB" for way in ("onnx", "int8")]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        costs.append(f"| {name} | {' | '.join(cost)} |")
+    print("\nMilliseconds of the processor an image, all threads:\n\n| network | eager | compiled | ONNX | int8 |")
+    print("\n".join(["|---|---|---|---|---|", *costs]))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python benchmarks/predict.py FOLDER [--network masknet:64 …] [--count 500] [--repeats 5] [--quick] [--json]
 
-FOLDER holds pictures. Ours is ``predict_files`` from files to ``NAME_mask.png``; bare is the same network on as many
-images of random bytes that lie ready, in batches of the same size. Both take turns; a ratio is the median over the
+FOLDER holds pictures. Ours is ``predict_files`` from files to ``NAME_mask.png``; bare is the same network's forward
+pass alone, eager in fp32, on as many random images that lie ready as floats (channels last), in batches of the same
+size with all threads. Both take turns; a ratio is the median over the
 rounds of our images a second over theirs in the same round, so a machine that slows down slows both. The weights are
 untrained: speed does not depend on them. ``work`` is the same ratio of processor seconds, all cores together; on a
 machine that others use as well it is the one to trust. ``decode`` is what reading and shrinking the pictures
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from basrelief.data.decode import IMAGE_SUFFIXES, read_image
 from basrelief.inference.network import torch_network
@@ -34,15 +36,16 @@ from basrelief.parallel import cores
 NETWORKS = ("masknet:64", "relief:96", "relief:192", "resunet:128")
 
 
-def untrained(name: str, side: int) -> Predictor:
-    """Return a predictor of one class with fresh weights."""
+def untrained(name: str, side: int) -> tuple[Predictor, nn.Module]:
+    """Return a predictor of one class with fresh weights, and its network."""
     run: dict[str, Any] = {
         "network": name, "resolution": [side, side], "classes": ["figure"], "activations": {}, "targets": ["mask"],
         "heads": ["mask"], "background": False, "depth_max": None, "depth_unit": None, "depth_kind": None,
         "image_size": None, "settings": {},
     }  # fmt: skip
     torch.manual_seed(0)
-    return Predictor(run, torch_network(create_model(name), {}, torch.device("cpu")))
+    model = create_model(name).eval()
+    return Predictor(run, torch_network(model, {}, torch.device("cpu"))), model
 
 
 def seconds(work: Callable[[], object]) -> tuple[float, float]:
@@ -53,13 +56,14 @@ def seconds(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def measure(name: str, side: int, files: list[Path], repeats: int) -> dict[str, Any]:
-    predictor = untrained(name, side)
-    ready = torch.randint(0, 256, (BATCH, side, side, 3), dtype=torch.uint8)
+    predictor, model = untrained(name, side)
+    ready = torch.rand(BATCH, side, side, 3).permute(0, 3, 1, 2)  # channels last, as the predictor has them
     batches = [BATCH] * (len(files) // BATCH) + [len(files) % BATCH] * (len(files) % BATCH > 0)
 
+    @torch.inference_mode()
     def bare() -> None:
         for count in batches:
-            predictor.network(ready[:count], None)
+            model(ready[:count])
 
     def ours() -> None:
         with tempfile.TemporaryDirectory() as folder:

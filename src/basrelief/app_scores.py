@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from basrelief.data.source import Source
 from basrelief.errors import DataError, UsageError
-from basrelief.inference.comparison import compare_networks, say_comparison
-from basrelief.inference.evaluation import evaluate_source
-from basrelief.inference.fit import fit_metrics
-from basrelief.inference.home import Home, unseen_by_all
 from basrelief.inference.load import Loaded, load
-from basrelief.inference.own_size import Selection
 from basrelief.inference.predictor import Threshold
-from basrelief.inference.score_files import check_out, write_comparison, write_evaluation
 from basrelief.inference.tiles import Tile
 from basrelief.metrics import DEFINITIONS_VERSION
+from basrelief.scoring.comparison import compare_networks, say_comparison
+from basrelief.scoring.evaluation import evaluate_source
+from basrelief.scoring.files import check_out, write_comparison, write_evaluation
+from basrelief.scoring.fit import Fit, fit_metrics
+from basrelief.scoring.home import Home, unseen_by_all
+from basrelief.scoring.own_size import Selection
 
 Progress = Callable[[int, int], None]
 
@@ -175,9 +176,7 @@ def compare(
     owners = [side for side in sides if side.owns(data)]
     reader = owners[0] if owners else sides[0]
     source, own_data, groups = reader.open(data, given)
-    networks = [
-        (side.loaded.predictor, fit_metrics(side.run, source, metric=metric, own_data=side in owners)) for side in sides
-    ]
+    networks = [(side.loaded.predictor, _fit_of(side, source, metric, side in owners)) for side in sides]
     seen: dict[tuple[int, int], frozenset[str]] = {}
     for side in sides:
         if side not in owners:
@@ -216,6 +215,8 @@ def compare(
     same = thresholds["a"] == thresholds["b"] and "mask" in networks[0][1].targets
     on = f"{source.location}, {which}, at their own size{_say_threshold(thresholds['a']) if same else ''}"
     document = {**heads, "on": on, "summary": say_comparison(document, *names), **document}
+    if sides[0].loaded.source.resolve() == sides[1].loaded.source.resolve() and thresholds["a"] == thresholds["b"]:
+        document["notes"] = [*document["notes"], "a and b are the same network: nothing can differ."]
     document |= {"mask_threshold": thresholds, "definitions": DEFINITIONS_VERSION}
     document |= {"out": None if folder is None else str(folder)}
     if folder is not None:
@@ -228,6 +229,14 @@ def _load(run: str | Path, device: str, ensemble: bool, use: Mapping[str, Any]) 
     return load(run, device=device, ensemble=ensemble, **{name: one for name, one in use.items() if one is not None})
 
 
+def _fit_of(side: Home, source: Source, metric: str | None, own_data: bool) -> Fit:
+    """Return what fits one of two networks; an error says which one it is about."""
+    try:
+        return fit_metrics(side.run, source, metric=metric, own_data=own_data)
+    except (DataError, UsageError) as error:
+        raise type(error)(f"{side.loaded.source}: {error}") from None
+
+
 def _names(sides: list[Home]) -> tuple[str, str]:
     """Return what the two are called: the name of the run's folder, and of the folder above where that is the same."""
     paths = [side.loaded.source for side in sides]
@@ -236,7 +245,8 @@ def _names(sides: list[Home]) -> tuple[str, str]:
         names = ["/".join(path.parts[-parts:]) for path in paths]
         if names[0] != names[1]:
             return names[0], names[1]
-    return f"{names[0]} (a)", f"{names[1]} (b)"
+    name = "/".join(paths[0].parts[-first:])
+    return f"{name} (a)", f"{name} (b)"
 
 
 def _say_threshold(thresholds: list[float] | None) -> str:

@@ -38,7 +38,7 @@ def export(
     Parameters
     ----------
     run
-        The directory of a run or a study.
+        The directory of a run or a study; or a saved network: a folder, a .safetensors file, ``hf://OWNER/NAME``.
     to
         "onnx", "torch" or "safetensors".
     out
@@ -46,9 +46,10 @@ def export(
     opset
         ONNX's; by default 18.
     int8
-        Write a second file, NAME.int8.onnx, with the network in 8-bit whole numbers, and measure what that costs.
+        Write a second file, NAME.int8.onnx, with the network in 8-bit whole numbers, and measure what that costs. It
+        needs the directory of a run or a study.
     data
-        Images for both checks; by default the run's validation images.
+        Images for both checks; by default the run's validation images, or generated scenes for a saved network.
     overwrite
         Replace files that are there.
     progress
@@ -69,7 +70,7 @@ def export(
         Without the packages that ONNX needs: ``pip install "basrelief[export]"``.
     """
     return export_run(
-        Path(run),
+        run,
         to,
         out=None if out is None else Path(out),
         opset=opset,

@@ -149,6 +149,8 @@ def _say_run(run: dict[str, Any]) -> None:
 
 
 STOPPED = "Stopped. The same command goes on from whatever was finished."
+STOPPED_WHOLE = "Stopped. Nothing was written: the same command starts again."
+WHOLE = ("evaluate", "compare")  # commands that write nothing until all is done
 
 
 class _Stopped(BaseException):
@@ -175,7 +177,7 @@ def main() -> None:
             typer.echo(json.dumps({"error": "wrong usage; standard error says what is wrong"}))
         raise
     except _Stopped:
-        _end(STOPPED, 1)
+        _end(_say_stopped(), 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -186,10 +188,14 @@ def main() -> None:
     except Exception:
         if not _Stopped.asked:
             raise
-        _end(STOPPED, 1)  # a library that was at work wrapped it in an error of its own
+        _end(_say_stopped(), 1)  # a library that was at work wrapped it in an error of its own
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # all is done: to be stopped while Python ends needs no words
             signal.signal(number, signal.SIG_DFL)
+
+
+def _say_stopped() -> str:
+    return STOPPED_WHOLE if sys.argv[1:2] and sys.argv[1] in WHOLE else STOPPED
 
 
 def _stop(_signal: int, _frame: object) -> None:

@@ -26,7 +26,7 @@ app = typer.Typer()
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run or a study.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, a study, a saved network, or hf://OWNER/NAME.")],
     to: Annotated[str, typer.Option(metavar="KIND", help="onnx, torch or safetensors.")] = "onnx",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The file to write.  [default: the run's name, here]")
@@ -69,8 +69,18 @@ def _say_exported(result: dict[str, Any]) -> None:
     if small:
         typer.echo(
             f"{small['file']}: {small['bytes'] / 1e6:.2f} MB. {small['metric']} on {small['images']} images: "
-            f"{small['int8']:.4f}, in float {small['fp32']:.4f}; whole numbers cost {small['cost']:+.4f}."
+            f"{small['int8']:.4f} in whole numbers, {small['fp32']:.4f} in float: {_say_cost(small)}."
         )
+
+
+def _say_cost(small: dict[str, Any]) -> str:
+    from basrelief.metrics import higher_is_better
+
+    if not small["fp32"] and not small["int8"] and higher_is_better(small["metric"]):
+        return "neither finds anything, so this says nothing of the cost; give --data other images"
+    if abs(small["cost"]) < 0.00005:
+        return "the same"
+    return f"whole numbers are {'worse' if small['cost'] > 0 else 'better'} by {abs(small['cost']):.4f}"
 
 
 @app.command()

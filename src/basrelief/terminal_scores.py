@@ -39,6 +39,7 @@ def show_scores(
 def show_evaluation(result: Mapping[str, Any]) -> None:
     """Print every metric with its interval, the parts of the images, and what is to be known of it."""
     from basrelief.metrics import is_in_unit
+    from basrelief.report.scores import say_images
 
     _notes([result["note"], *result["notes"]])
     metrics, intervals, unit = result["metrics"], result["intervals"], result["depth_unit"]
@@ -53,8 +54,7 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
         cells = [_number(value) + own, _interval(intervals[name])]
         cells += [_number(metrics[pooled]) + own, _interval(intervals[pooled])] if pooled in metrics else []
         table.add_row(escape(name), *cells)
-    groups = f" in {result['groups']} groups" if result["groups"] != result["images"] else ""
-    _out.print(f"{result['images']} images{groups}: {result['on']}", markup=False)
+    _out.print(f"{say_images(result)}: {result['on']}", markup=False)
     _out.print(table)
     if result["strata"]:
         parts = _table(result["primary"], "images", "mean", level)
@@ -80,9 +80,11 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
 
 def show_comparison(result: Mapping[str, Any]) -> None:
     """Print what was decided, the paired differences, and what is to be known of them."""
+    from basrelief.report.scores import say_images
+
     sides = [f"{side}: {result[side]['note']}" for side in ("a", "b") if result[side]["note"]]
     _notes([*sides, *result["notes"]])
-    _out.print(f"{result['images']} images: {result['on']}", markup=False)
+    _out.print(f"{say_images(result)}: {result['on']}", markup=False)
     table = _table("metric", "a", "b", "a - b", f"{100 * result['level']:g} % interval")
     names = [result["metric"], *(name for name in result["metrics"] if name != result["metric"])]
     for name in names:
@@ -124,9 +126,9 @@ def _say_refused(refused: Mapping[str, str]) -> None:
 
 def _say_rest(result: Mapping[str, Any]) -> None:
     if result["seen"]:
-        _err.print(f"{result['seen']} images were seen in training and are left out.", markup=False)
-    for file, why in result["failed"].items():
-        _err.print(f"{file}: {why}", markup=False)
+        _err.print(f"Left out, seen in training: {result['seen']}.", markup=False)
+    for why in result["failed"].values():
+        _err.print(why, markup=False)
     if result["out"]:
         _out.print(f"Written: {result['out']}", markup=False)
 

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 import basrelief as br
+from basrelief.cli_share import _say_cost
 from basrelief.errors import DataError, MissingExtraError, OutputError, UsageError
 from basrelief.exporting import export as exporting
 from basrelief.exporting.whole_graph import WholeNetwork
@@ -111,6 +112,7 @@ def test_the_small_file_is_used_as_well(folder: Path, exported: dict[str, Any]) 
     around = [node.name for node in model.graph.node if node.name.startswith("around") and "Quantize" in node.op_type]
     assert not around
     assert any(tensor.data_type == onnx.TensorProto.INT8 for tensor in model.graph.initializer)
+    assert [opset.domain for opset in model.opset_import] == [""]  # nothing that another program may lack
 
 
 def test_metadata_carries_the_run_and_nothing_of_the_machine(folder: Path, exported: dict[str, Any]) -> None:
@@ -156,6 +158,23 @@ def test_safetensors_are_written_and_loaded_again(folder: Path) -> None:
     assert np.array_equal(a.probability, b.probability)  # type: ignore[arg-type]
 
 
+def test_a_saved_network_is_exported_as_its_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    br.load_predictor(folder / "masks", threshold=0.25).save_pretrained("saved", license="cc0-1.0")
+    result = br.export("saved", "safetensors")
+    assert result["file"] == "saved.safetensors"
+    assert "generated scenes" in result["parity"]["on"]
+    assert result["parity"]["images"] == 16 + 2
+    again = br.load_predictor("saved.safetensors")
+    assert again.thresholds == (0.25,)
+    again.save_pretrained("again")
+    assert Path("again/config.json").read_bytes() == Path("saved/config.json").read_bytes()
+    judged = br.export("saved.safetensors", "torch", out="b.pt2", data=folder / "discs")
+    assert judged["parity"]["mask"] < 1e-5
+    monkeypatch.chdir(tmp_path / "saved")
+    assert br.export(".", "safetensors")["file"] == "saved.safetensors"
+
+
 def test_a_file_that_differs_from_the_run_is_not_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,8 +210,11 @@ def test_wrong_words_are_named(folder: Path, tmp_path: Path, exported: dict[str,
     ]:
         with pytest.raises(UsageError, match=message):
             br.export(run, **given)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="is a file"):
+    with pytest.raises(UsageError, match="exported already"):
         br.export(exported["file"])
+    br.load_predictor(run).save_pretrained(tmp_path / "saved")
+    with pytest.raises(UsageError, match="--int8 needs the directory of a run"):
+        br.export(tmp_path / "saved", out=tmp_path / "saved.onnx", int8=True)
     with pytest.raises(OutputError, match="--overwrite"):
         br.export(folder / "scenes", out=exported["file"])
     with pytest.raises(DataError, match="not there"):
@@ -249,17 +271,34 @@ def test_thirty_lines_without_basrelief_or_torch_use_the_file(
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     script = Path(__file__).parents[2] / "examples" / "onnx_consumer.py"
-    names = [f"mask_{name}.png" for name in br.load_predictor(exported["file"]).run["classes"]]
+    assert len(script.read_text().splitlines()) <= 30
     for file, more, wanted in (
-        (exported["file"], [tmp_path / "room.png"], {"depth.npy", *names}),
-        (mask_file["file"], [], {"mask_figure.png"}),
+        (exported["file"], [tmp_path / "room.png"], {"depth.npy", "mask_0.png"}),
+        (mask_file["file"], [], {"mask_0.png"}),
     ):
         out = tmp_path / Path(file).stem
         words = [sys.executable, "-c", code, script, file, tmp_path / "photo.png", out, *more]
         done = subprocess.run(list(map(str, words)), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert {made.name for made in out.iterdir()} == wanted
+        assert done.stdout == "mask_0.png: figure\n"
     assert np.load(tmp_path / "scenes" / "depth.npy").shape == (70, 90)
     run = br.load_predictor(folder / "masks", tile="none")
-    mask = np.asarray(Image.open(tmp_path / "masks" / "mask_figure.png")) > 0
+    mask = np.asarray(Image.open(tmp_path / "masks" / "mask_0.png")) > 0
     assert (mask != run(picture((70, 90))).mask).mean() < 0.01  # a pixel at 0.5 may fall either way
+
+
+@pytest.mark.parametrize(
+    ("metric", "fp32", "int8", "cost", "says"),
+    [
+        ("mask/iou", 0.7, 0.6, 0.1, "worse by 0.1000"),
+        ("depth/rmse", 0.4, 0.3, -0.1, "better by 0.1000"),
+        ("mask/iou", 0.7, 0.7, 0.0, "the same"),
+        ("mask/iou", 0.0, 0.0, 0.0, "says nothing"),
+        ("depth/rmse", 0.0, 0.0, 0.0, "the same"),
+    ],
+)
+def test_the_cost_of_whole_numbers_is_told_in_words(
+    metric: str, fp32: float, int8: float, cost: float, says: str
+) -> None:
+    assert says in _say_cost({"metric": metric, "fp32": fp32, "int8": int8, "cost": cost})

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from basrelief.engine.evaluate import activate
 from basrelief.inference.network import Network, averaged, mirrored, torch_network
@@ -65,3 +65,17 @@ def test_a_torch_network_says_what_its_model_says_of_floats() -> None:
         assert pred.dtype == torch.float32
         assert not pred.requires_grad
         assert torch.allclose(pred, bare[head], atol=5e-5)
+
+
+def test_a_processor_computes_few_large_pictures_at_a_time_and_loses_none() -> None:
+    sizes: list[int] = []
+
+    class Echo(nn.Module):
+        def forward(self, image: Tensor) -> dict[str, Tensor]:
+            sizes.append(len(image))
+            return {"mask": image[:, :1]}
+
+    images = torch.randint(0, 256, (5, 128, 128, 3), dtype=torch.uint8)
+    found = torch_network(Echo(), {"mask": "sigmoid"}, torch.device("cpu"))(images, None)["mask"]
+    assert sizes == [2, 2, 1]
+    assert torch.allclose(found[:, 0], torch.sigmoid(images[..., 0] / 255), atol=1e-6)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +96,32 @@ def other_domain(made: Any) -> None:
     made.graph.node[3].domain = "com.example"
 
 
+def hidden_looping(made: Any) -> None:
+    opset = [helper.make_opsetid("", 18)]
+    made.functions.append(helper.make_function("own", "Again", ["x"], ["y"], [], opset))
+
+
+def sparse(made: Any) -> None:
+    value = onnx.numpy_helper.from_array(np.array([1], np.float32), "most")
+    place = onnx.numpy_helper.from_array(np.array([0], np.int64), "place")
+    made.graph.sparse_initializer.append(helper.make_sparse_tensor(value, place, [2**34]))
+    del made.graph.initializer[2]
+
+
+def sparse_constant(made: Any) -> None:
+    sparse(made)
+    node = made.graph.node.add()
+    node.op_type = "Constant"
+    attribute = node.attribute.add()
+    attribute.name, attribute.type = "sparse_value", onnx.AttributeProto.SPARSE_TENSOR
+    attribute.sparse_tensor.CopyFrom(made.graph.sparse_initializer[0])
+    del made.graph.sparse_initializer[:]
+
+
+def endless(made: Any) -> None:
+    made.graph.node.extend([made.graph.node[0]] * 20_000)
+
+
 def other_output(made: Any) -> None:
     made.graph.output[0].name = made.graph.node[3].output[0] = "depth"
 
@@ -113,10 +141,14 @@ def no_nodes(made: Any) -> None:
     [
         (elsewhere, "another file"),
         (huge, "impossible sizes"),
-        (shorter, "onnxruntime says"),
+        (shorter, "impossible sizes"),
         (looping, "Loop"),
         (unknown_operation, "onnxruntime says"),
-        (other_domain, "onnxruntime says"),
+        (other_domain, "com.example.Div"),
+        (hidden_looping, "operators of its own"),
+        (sparse, "sparse"),
+        (sparse_constant, "a Constant node"),
+        (endless, "20,004 steps"),
         (other_output, "gives depth"),
         (other_shape, "has the shape"),
         (no_nodes, "onnxruntime says"),
@@ -126,6 +158,51 @@ def test_a_changed_file_is_refused_in_words(tmp_path: Path, change: Callable[[An
     with pytest.raises(DataError, match=message) as caught:
         load_onnx(write(tmp_path / "a.onnx", model(change=change)), "cpu")
     assert "a.onnx" in str(caught.value)
+
+
+GREEDY = """
+import sys
+from pathlib import Path
+from basrelief.inference import onnx_network
+onnx_network.available_bytes = lambda device: 2**29
+for file in sys.argv[1:]:
+    try:
+        onnx_network.load_onnx(Path(file), "cpu")
+    except onnx_network.DataError as error:
+        print(error)
+"""
+
+
+def test_a_small_file_cannot_ask_for_all_of_the_memory(tmp_path: Path) -> None:
+    """Each is a few hundred bytes and asks for 1.2 GB, where 0.25 GB are allowed."""
+    count = 300_000_000
+    ways = {
+        "ConstantOfShape": (["count"], [("count", [count], np.int64)]),
+        "Expand": (["one", "count"], [("one", [1], np.float32), ("count", [count], np.int64)]),
+        "Range": (["zero", "count", "one"], [("zero", 0, np.int32), ("count", count, np.int32), ("one", 1, np.int32)]),
+        "Pad": (["one", "count"], [("one", [1], np.float32), ("count", [0, count], np.int64)]),
+    }
+
+    def greedy(made: Any, operator: str) -> None:
+        given, values = ways[operator]
+        nodes = [helper.make_node(operator, given, ["large"]), helper.make_node("ReduceMax", ["large"], ["top"])]
+        nodes += [helper.make_node("Cast", ["top"], ["level"], to=TensorProto.FLOAT)]
+        made.graph.initializer.extend(onnx.numpy_helper.from_array(np.array(v, k), n) for n, v, k in values)
+        made.graph.node[3].input[1] = "level"
+        later = list(made.graph.node)
+        del made.graph.node[:]
+        made.graph.node.extend([*nodes, *later])
+
+    files = [write(tmp_path / f"{way}.onnx", model(change=lambda made, way=way: greedy(made, way))) for way in ways]
+    done = subprocess.run(
+        [sys.executable, "-c", GREEDY, *map(str, files)], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == len(ways), said
+    for file, line in zip(files, said, strict=True):
+        assert file.name in line
+        assert "asks for more memory than the 0.2 GB" in line
 
 
 @pytest.mark.parametrize(

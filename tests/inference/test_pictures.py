@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from basrelief.errors import UsageError
 from basrelief.functional.colours import class_colours, depth_palette
+from basrelief.inference import cutout
 from basrelief.inference.cutout import find_alpha, parse_backdrop, put_before
 from basrelief.inference.prediction import Prediction
 from made_networks import made_predictor
@@ -119,3 +121,25 @@ def test_a_notebook_shows_a_prediction() -> None:
     assert result._repr_png_().startswith(b"\x89PNG")
     assert result.thresholds == (0.5,)
     assert result.boxes() == []
+
+
+@pytest.mark.parametrize("backdrop", ["blur:40", "teal", Image.effect_noise((70, 90), 80)])
+def test_a_large_picture_made_in_strips_shows_no_seams(backdrop: str | Image.Image, monkeypatch: Any) -> None:
+    rng = np.random.default_rng(3)
+    image = rng.integers(0, 256, (301, 403, 3)).astype(np.uint8)
+    alpha = rng.integers(0, 256, (301, 403)).astype(np.uint8)
+    whole = np.asarray(put_before(image, alpha, parse_backdrop(backdrop)))
+    monkeypatch.setattr(cutout, "_PIXELS", 403 * 7)
+    strips = np.asarray(put_before(image, alpha, parse_backdrop(backdrop)))
+    assert np.abs(strips.astype(int) - whole).max() <= 1
+
+
+def test_a_wide_blur_of_averaged_blocks_is_that_of_all_pixels() -> None:
+    rows, columns = np.mgrid[:200, :300]
+    image = np.stack([rows, columns * 0.8, 255 - rows], -1).astype(np.uint8)
+    alpha = np.where(np.hypot(rows - 100, columns - 150) < 40, 255, 0).astype(np.uint8)
+    behind = Image.fromarray(image)
+    behind.putalpha(Image.fromarray(255 - alpha))
+    full = behind.convert("RGBa").filter(ImageFilter.GaussianBlur(24)).convert("RGBA").convert("RGB")
+    expected = np.where(alpha[..., None] > 0, image, np.asarray(full)).astype(int)
+    assert np.abs(np.asarray(put_before(image, alpha, parse_backdrop("blur:24"))) - expected).max() <= 4

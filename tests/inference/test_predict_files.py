@@ -101,7 +101,7 @@ def test_a_pipeline_loses_and_swaps_nothing(tmp_path: Path, count: int, monkeypa
     root = draw(tmp_path / "in", count)
     (root / "5a.png").write_bytes(b"broken")
     Image.fromarray(np.full((70, 90, 3), 255, np.uint8)).save(root / "6a.png")
-    monkeypatch.setattr(pipeline, "_LARGE", 5000)  # in bands
+    monkeypatch.setattr(pipeline, "LARGE", 5000)  # in bands
     monkeypatch.setattr(pipeline, "PIXELS", 6000)  # a few at a time
     seen: list[tuple[int, int]] = []
     threads = torch.get_num_threads()
@@ -276,3 +276,25 @@ def test_a_picture_much_larger_than_those_in_training_is_worth_a_note_once(tmp_p
     assert "--tile 32" in done["note"]
     assert done["note"].count("--tile") == 1
     assert predict_files(made_predictor("cat"), [root], tmp_path / "two")["note"] == ""
+
+
+@pytest.mark.parametrize("classes", [("cat",), ("cat", "dog")])
+def test_floats_kept_on_disk_are_those_kept_in_memory(
+    tmp_path: Path, classes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = draw(tmp_path / "in", 2, (70, 90))
+    predictor = made_predictor(*classes, depth=True)
+    predict_files(predictor, [root], tmp_path / "memory", outputs=Outputs(npy=True))
+    monkeypatch.setattr(pipeline, "LARGE", 5000)
+    monkeypatch.setattr("basrelief.inference.tiles.BAND_PIXELS", 700)
+    predict_files(predictor, [root], tmp_path / "disk", outputs=Outputs(npy=True))
+    for path in sorted((tmp_path / "memory").glob("*.npy")):
+        assert np.array_equal(np.load(tmp_path / "disk" / path.name), np.load(path))
+    assert len(list((tmp_path / "disk").glob("*.npy"))) == 4
+
+
+def test_a_picture_of_very_many_tiles_is_worth_a_note(tmp_path: Path) -> None:
+    root = draw(tmp_path / "in", 1, (600, 800))
+    done = predict_files(made_predictor("cat", image_size=[16, 16]), [root], tmp_path / "out")
+    assert "tiles" in done["note"]
+    assert "--tile none" in done["note"]

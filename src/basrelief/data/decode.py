@@ -37,6 +37,8 @@ IMAGE_SUFFIXES = LOSSY_SUFFIXES | TIFF_SUFFIXES | NETPBM_SUFFIXES | {".png", ".b
 
 STACK_SUFFIXES = TIFF_SUFFIXES | {".gif", ".webp", ".apng"}
 
+_STRIP = 1 << 22  # pixels that are turned into an array at a time
+
 GREY_TOLERANCE = 24  # channels of a lossy file this near to each other are one grey channel with noise
 
 
@@ -283,6 +285,21 @@ def _pillow_colours(picture: Image.Image, path: File) -> np.ndarray:
 
 
 def _colours(picture: Image.Image) -> np.ndarray:
+    """Return a loaded picture as an array, a large one strip by strip: Pillow's own way holds two copies beside it."""
+    rows = max(1, _STRIP // picture.width)
+    if picture.height <= rows:
+        return _colours_of(picture)
+    found: np.ndarray | None = None
+    for top in range(0, picture.height, rows):
+        strip = _colours_of(picture.crop((0, top, picture.width, min(top + rows, picture.height))))
+        if found is None:
+            found = np.empty((picture.height, *strip.shape[1:]), strip.dtype)
+        found[top : top + rows] = strip
+    assert found is not None
+    return found
+
+
+def _colours_of(picture: Image.Image) -> np.ndarray:
     if picture.mode == "1":
         picture = picture.convert("L")
     if picture.mode[0] in "IF" or (picture.mode == "L" and "transparency" not in picture.info):

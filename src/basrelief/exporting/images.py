@@ -14,6 +14,7 @@ from PIL import Image
 from basrelief.config import DataSettings, checked
 from basrelief.data import INSTANCE_FORMATS, find_format, open_source
 from basrelief.data.source import Entry, Source
+from basrelief.data.splits import Split
 from basrelief.data.store import READING, detect_store
 from basrelief.errors import BasreliefError, DataError
 from basrelief.inference.predictor import Predictor
@@ -37,7 +38,7 @@ class Images:
 def images_to_compare(run: Mapping[str, Any], home: Path | None, data: str | None) -> Images:
     """Return some of the run's validation images, or of ``data``, at their own size, and one of them at other sizes.
 
-    Where the run's files are gone, those packed in its directory; where these are gone too, generated scenes.
+    Where the run's files are gone, those packed in its directory; where there are none either, generated scenes.
     """
     found = _own_images(run, home) if data is None else _load(source_of(home, data, run), None)
     if not found.pairs:
@@ -49,11 +50,11 @@ def images_to_compare(run: Mapping[str, Any], home: Path | None, data: str | Non
 
 
 def _own_images(run: Mapping[str, Any], home: Path | None) -> Images:
+    if home is None:
+        return _load(open_source(f"scenes:{MOST}"), "generated scenes, since a saved network has no data")
     try:
-        if home is None:
-            raise DataError("An exported file carries no data.")
         prepared = reopen(home)
-        rows = validation_rows(prepared, run)
+        rows = find_split(prepared, run).rows["val"]
     except DataError:
         return _load(open_source(f"scenes:{MOST}"), "generated scenes, since the run's data is gone")
     try:
@@ -75,10 +76,9 @@ def own_source(prepared: Prepared, run: Mapping[str, Any]) -> Source:
     return open_source(settings.location, settings.options(resolution, prepared.plan.train.seed))
 
 
-def validation_rows(prepared: Prepared, run: Mapping[str, Any]) -> np.ndarray:
-    """Return the store's rows of the run's validation images."""
-    split = next((split for split in prepared.splits if split.fingerprint() == run.get("split")), prepared.split)
-    return split.rows["val"]
+def find_split(prepared: Prepared, run: Mapping[str, Any]) -> Split:
+    """Return the split that a run was trained with."""
+    return next((split for split in prepared.splits if split.fingerprint() == run.get("split")), prepared.split)
 
 
 def entries_of(source: Source, prepared: Prepared, rows: np.ndarray) -> list[Entry]:
@@ -114,19 +114,13 @@ def spread(source: Source, count: int) -> Source:
     return dataclasses.replace(source, entries=[source.entries[int(place)] for place in places])
 
 
-def images_to_calibrate(predictor: Predictor, home: Path | None, source: Source) -> Iterator[dict[str, np.ndarray]]:
-    """Give training images at the run's resolution, each as the inputs of an exported file; else those of a source."""
-    wants = predictor.takes_background
-    prepared = reopen(home) if home is not None else None
-    if prepared is not None:
-        split = next((s for s in prepared.splits if s.fingerprint() == predictor.run.get("split")), prepared.split)
-        rows = _spread(split.rows["train"], CALIBRATION)
-        samples = (prepared.store.sample(int(row)) for row in rows)
-    else:
-        samples = (source.load(entry) for entry in spread(source, CALIBRATION).entries)
-    for sample in samples:
+def images_to_calibrate(predictor: Predictor, home: Path) -> Iterator[dict[str, np.ndarray]]:
+    """Give training images at the run's resolution, each as the inputs of an exported file."""
+    prepared = reopen(home)
+    for row in _spread(find_split(prepared, predictor.run).rows["train"], CALIBRATION):
+        sample = prepared.store.sample(int(row))
         given = {"image": predictor.shrink(sample.image)[None]}
-        if wants and sample.background is not None:
+        if predictor.takes_background and sample.background is not None:
             given["background"] = predictor.shrink(sample.background)[None]
         yield given
 

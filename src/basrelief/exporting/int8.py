@@ -16,11 +16,11 @@ from basrelief.data.source import Source
 from basrelief.errors import DataError
 from basrelief.exporting.onnx_file import NETWORK, describe
 from basrelief.exporting.program import first_line
-from basrelief.inference.evaluation import evaluate_source
-from basrelief.inference.fit import fit_metrics
 from basrelief.inference.onnx_network import load_onnx
 from basrelief.inference.predictor import Predictor
 from basrelief.metrics import higher_is_better
+from basrelief.scoring.evaluation import evaluate_source
+from basrelief.scoring.fit import fit_metrics
 
 
 def quantise(path: Path, target: Path, run: Mapping[str, Any], images: Iterator[dict[str, np.ndarray]]) -> None:
@@ -66,6 +66,7 @@ def quantise(path: Path, target: Path, run: Mapping[str, Any], images: Iterator[
                 nodes_to_exclude=around,
             )
             model = onnx.load(target)
+            _forget_unused(model)
             describe(model, run)
             target.write_bytes(model.SerializeToString())
     except (OSError, MemoryError):
@@ -75,6 +76,14 @@ def quantise(path: Path, target: Path, run: Mapping[str, Any], images: Iterator[
             f"--int8: onnxruntime cannot bring this network to whole numbers: {type(error).__name__}: "
             f"{first_line(error)}. Leave it out."
         ) from None
+
+
+def _forget_unused(model: Any) -> None:
+    """Drop the sets of operators that onnxruntime's tools list and no node uses: other programs may lack them."""
+    used = {node.domain for node in model.graph.node}
+    listed = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(listed)
 
 
 def cost_of(path: Path, whole_numbers: Path, source: Source, metric: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageColor, ImageFilter, ImageOps
+from PIL import Image, ImageColor, ImageFilter
 
 from basrelief.data.decode import picture_to_bytes, read_image
 from basrelief.errors import UsageError
@@ -16,10 +16,11 @@ from basrelief.inference.planes import MOST
 
 SURE = 0.8  # of the way from the threshold to 0 or to 1, a pixel counts as wholly clear or wholly solid
 BLUR = 0.02  # of the longer side: the deviation of a blur where none is given
+_BLOCKS = 8  # of a blur's deviation: larger ones would show
 _PIXELS = 1 << 20
 Colour = tuple[int, int, int]
-# (image uint8 (H, W, 3), alpha uint8 (H, W)) -> the background, of the same size
-Backdrop = Callable[[np.ndarray, np.ndarray], Image.Image]
+# (image uint8 (H, W, 3), alpha uint8 (H, W)) -> what gives the background of (first row, row after the last one)
+Backdrop = Callable[[np.ndarray, "AnyAlpha"], Callable[[int, int], Image.Image]]
 
 
 def find_alpha(soft: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
@@ -28,18 +29,32 @@ def find_alpha(soft: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
     It is half at the threshold and rises linearly to either side, reaching 0 and 255 four fifths of the way to 0 and
     to 1: what a network is nearly sure of is neither a veil over the background nor holes in the figure.
     """
-    alpha = np.zeros(soft.shape[1:], np.uint8)
-    for rows in _blocks(alpha):
-        for plane, threshold in zip(soft, thresholds, strict=True):
-            np.maximum(alpha[rows], _table(threshold)[plane[rows]], out=alpha[rows])
-    return alpha
+    found = Alpha(soft, thresholds)
+    return np.concatenate([found[rows] for rows in _blocks(found)])
 
 
-def _blocks(plane: np.ndarray) -> Iterator[slice]:
-    """Yield bands of rows: looking values up in a table takes eight bytes a pixel, too many for large pictures."""
-    step = max(1, _PIXELS // plane.shape[1])
-    for top in range(0, len(plane), step):
-        yield slice(top, top + step)
+class Alpha:
+    """What ``find_alpha`` returns, but only the rows that are asked for: of a very large picture all would be much."""
+
+    def __init__(self, soft: np.ndarray, thresholds: tuple[float, ...]) -> None:
+        self._soft, self._thresholds = soft, thresholds
+        self.shape = soft.shape[1:]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        planes = zip(self._soft, self._thresholds, strict=True)
+        most: np.ndarray = functools.reduce(np.maximum, (_table(threshold)[plane[rows]] for plane, threshold in planes))
+        return most
+
+
+AnyAlpha = np.ndarray | Alpha
+
+
+def _blocks(plane: AnyAlpha) -> Iterator[slice]:
+    """Yield bands of rows: whatever is made beside the result would be too much of a very large picture."""
+    height, width = plane.shape
+    step = max(1, _PIXELS // width)
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
 
 
 @functools.lru_cache(maxsize=256)
@@ -53,18 +68,25 @@ def _table(threshold: float) -> np.ndarray:
     return table
 
 
-def cut_out(image: np.ndarray, alpha: np.ndarray) -> Image.Image:
+def cut_out(image: np.ndarray, alpha: AnyAlpha) -> Image.Image:
     """Return the figure as RGBA, not premultiplied. Wholly clear pixels are black: nothing is hidden in them."""
     cut = np.empty((*alpha.shape, 4), np.uint8)
     for rows in _blocks(alpha):
         cut[rows, :, :3], cut[rows, :, 3] = image[rows], alpha[rows]
-        cut[rows][alpha[rows] == 0] = 0
+        cut[rows][cut[rows, :, 3] == 0] = 0
     return Image.fromarray(cut)
 
 
-def put_before(image: np.ndarray, alpha: np.ndarray, backdrop: Backdrop) -> Image.Image:
+def put_before(image: np.ndarray, alpha: AnyAlpha, backdrop: Backdrop) -> Image.Image:
     """Return the figure before another background, RGB."""
-    return Image.composite(Image.fromarray(image), backdrop(image, alpha), Image.fromarray(alpha))
+    behind = backdrop(image, alpha)
+    whole = Image.new("RGB", (image.shape[1], image.shape[0]))
+    for rows in _blocks(alpha):
+        part = Image.composite(
+            Image.fromarray(image[rows]), behind(rows.start, rows.stop), Image.fromarray(alpha[rows])
+        )
+        whole.paste(part, (0, rows.start))
+    return whole
 
 
 def parse_backdrop(given: str | Path | Image.Image | Colour) -> Backdrop:
@@ -114,19 +136,52 @@ def _sigma(text: str) -> float:
 
 
 def _colour(colour: tuple[int, ...]) -> Backdrop:
-    return lambda image, _alpha: Image.new("RGB", (image.shape[1], image.shape[0]), colour)
+    return lambda image, _alpha: lambda top, bottom: Image.new("RGB", (image.shape[1], bottom - top), colour)
 
 
 def _picture(picture: Image.Image) -> Backdrop:
-    return lambda image, _alpha: ImageOps.fit(picture, (image.shape[1], image.shape[0]), Image.Resampling.BICUBIC)
+    def covering(image: np.ndarray, _alpha: AnyAlpha) -> Callable[[int, int], Image.Image]:
+        height, width = image.shape[:2]
+        scale = min(picture.width / width, picture.height / height)  # of the picture's pixels to the result's
+        left, above = max(0.0, (picture.width - scale * width) / 2), max(0.0, (picture.height - scale * height) / 2)
+        right = min(left + scale * width, picture.width)  # for a float's last bit may lie outside
+
+        def rows(top: int, bottom: int) -> Image.Image:
+            box = (left, above + scale * top, right, min(above + scale * bottom, picture.height))
+            return picture.resize((width, bottom - top), Image.Resampling.BICUBIC, box=box)
+
+        return rows
+
+    return covering
 
 
 def _blur(sigma: float | None) -> Backdrop:
-    def blurred(image: np.ndarray, alpha: np.ndarray) -> Image.Image:
+    """Blur the background, each pixel weighing as much as it is background; the figure covers where none is near.
+
+    What a wide blur leaves can be told from far fewer pixels, so the picture is first averaged in blocks.
+    """
+
+    def blurred(image: np.ndarray, alpha: AnyAlpha) -> Callable[[int, int], Image.Image]:
         radius = sigma or BLUR * max(alpha.shape)
-        behind = Image.fromarray(image)
-        behind.putalpha(Image.fromarray(255 - alpha))
-        # Premultiplied, so that a pixel weighs as much as it is background. Where none is near, the figure covers it.
-        return behind.convert("RGBa").filter(ImageFilter.GaussianBlur(radius)).convert("RGBA").convert("RGB")
+        times = max(1, min(int(radius / _BLOCKS), *alpha.shape))
+        height, width = alpha.shape
+        step = times * max(1, _PIXELS // (width * times))
+        blocks = [_average(image[top : top + step], alpha[top : top + step], times) for top in range(0, height, step)]
+        small = Image.fromarray(np.concatenate(blocks)).convert("RGBa")
+        small = small.filter(ImageFilter.GaussianBlur(radius / times))
+
+        def rows(top: int, bottom: int) -> Image.Image:
+            box = (0, top / times, width / times, bottom / times)
+            part = small.resize((width, bottom - top), Image.Resampling.BILINEAR, box=box)
+            return part.convert("RGBA").convert("RGB")
+
+        return rows
 
     return blurred
+
+
+def _average(image: np.ndarray, alpha: np.ndarray, times: int) -> np.ndarray:
+    """Return the means of blocks of pixels, each with how much of it is background, uint8 (h, w, 4)."""
+    behind = Image.fromarray(image)
+    behind.putalpha(Image.fromarray(255 - alpha))
+    return np.asarray(behind.reduce(times))  # premultiplied while it is averaged

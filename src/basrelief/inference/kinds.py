@@ -12,10 +12,11 @@ from PIL import Image, PngImagePlugin
 
 from basrelief.errors import UsageError
 from basrelief.functional.colours import class_colours
-from basrelief.inference.cutout import Backdrop, cut_out, find_alpha, put_before
+from basrelief.inference.cutout import Alpha, Backdrop, cut_out, put_before
 from basrelief.inference.planes import Facts, Planes
 from basrelief.inference.points import Lens, check_kind, note_kind, write_ply
 from basrelief.inference.preview import draw_preview
+from basrelief.inference.spool import Spool
 
 _FAST, _SMALL = 1, 4  # zlib's levels: of masks and depth, which it hardly matters for, and of colours
 
@@ -98,12 +99,11 @@ def _write_depth(planes: Planes, _outputs: Outputs, _number: int, path: Path) ->
 
 
 def _write_mask_array(planes: Planes, _outputs: Outputs, _number: int, path: Path) -> None:
-    probability = _there(planes.probability)
-    np.save(path, probability[0] if len(probability) == 1 else probability)
+    _save_floats(planes.probability, planes.on_disk.get("probability"), path)
 
 
 def _write_depth_array(planes: Planes, _outputs: Outputs, _number: int, path: Path) -> None:
-    np.save(path, _there(planes.depth))
+    _save_floats(planes.depth, planes.on_disk.get("depth"), path)
 
 
 def _write_preview(planes: Planes, _outputs: Outputs, _number: int, path: Path) -> None:
@@ -111,13 +111,13 @@ def _write_preview(planes: Planes, _outputs: Outputs, _number: int, path: Path) 
 
 
 def _write_cutout(planes: Planes, _outputs: Outputs, _number: int, path: Path) -> None:
-    alpha = find_alpha(_there(planes.soft), planes.facts.thresholds)
+    alpha = Alpha(_there(planes.soft), planes.facts.thresholds)
     _save(cut_out(planes.image, alpha), path, _SMALL)
 
 
 def _write_replaced(planes: Planes, outputs: Outputs, _number: int, path: Path) -> None:
     assert outputs.backdrop is not None
-    alpha = find_alpha(_there(planes.soft), planes.facts.thresholds)
+    alpha = Alpha(_there(planes.soft), planes.facts.thresholds)
     _save(put_before(planes.image, alpha, outputs.backdrop), path, _SMALL)
 
 
@@ -221,6 +221,14 @@ def _plain(name: str) -> str:
 def _there(plane: np.ndarray | None) -> np.ndarray:
     assert plane is not None
     return plane
+
+
+def _save_floats(plane: np.ndarray | None, spool: Spool | None, path: Path) -> None:
+    if spool is not None:
+        spool.save(path)
+    else:
+        plane = _there(plane)
+        np.save(path, plane[0] if plane.ndim == 3 and len(plane) == 1 else plane)
 
 
 def _save(picture: Image.Image, path: Path, level: int, text: PngImagePlugin.PngInfo | None = None) -> None:

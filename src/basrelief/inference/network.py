@@ -16,6 +16,10 @@ from basrelief.models import create_model, without_weights
 # activated prediction, float32 on the CPU: "mask" (N, K, H, W) in [0, 1], "depth" (N, 1, H, W) over the depth maximum.
 Network = Callable[[Tensor, Tensor | None], dict[str, Tensor]]
 
+# Pixels that a processor computes at a time: more layers of a larger batch do not stay in its cache, and take memory.
+# Of masknet at 256 x 256, one picture after the other took 0.6 of the time of sixteen at once; at 64 x 64, eight 0.7.
+CACHED = 1 << 15
+
 
 def build_model(run: Mapping[str, Any]) -> nn.Module:
     """Return the network that a run (or what is carried of it) describes, with fresh weights."""
@@ -34,10 +38,18 @@ def torch_network(model: nn.Module, activations: Mapping[str, str], device: torc
     """Return a torch network as the function; it computes on ``device`` and may be called by several threads."""
     model = model.to(device).eval()  # pictures come as channels last, and convolutions follow them
 
-    @torch.inference_mode()
-    def network(images: Tensor, backgrounds: Tensor | None) -> dict[str, Tensor]:
+    def answer(images: Tensor, backgrounds: Tensor | None) -> dict[str, Tensor]:
         batch = Batch(image=_to_float(images, device), background=_to_float(backgrounds, device))
         return {head: pred.cpu() for head, pred in activate(forward(model, batch), activations).items()}
+
+    @torch.inference_mode()
+    def network(images: Tensor, backgrounds: Tensor | None) -> dict[str, Tensor]:
+        step = len(images)
+        if device.type == "cpu":
+            step = max(1, CACHED // (images.shape[1] * images.shape[2]))
+        some = [slice(start, start + step) for start in range(0, len(images), step)]
+        parts = [answer(images[part], None if backgrounds is None else backgrounds[part]) for part in some]
+        return {head: torch.cat([part[head] for part in parts]) for head in parts[0]}
 
     return network
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basrelief.engine.memory import available_bytes
 from basrelief.errors import DataError, DeviceError, MissingExtraError
 from basrelief.inference.check_facts import parse_facts
 from basrelief.inference.network import Network
 
 LARGEST = 2**31  # bytes of a file; ONNX's own format ends there
-_SUBGRAPHS = ("If", "Loop", "Scan", "SequenceMap")  # our files have none, and a loop need not end
+MOST_NODES = 20_000  # of a graph; the largest networks we know need some 5000
+FOLDED = 2**16  # bytes of a constant that onnxruntime may compute on loading, which no limit on memory counts
+_DOMAINS = ("", "ai.onnx")  # of operators: ONNX's own
+_limited = threading.Lock()
+_limit: list[int] = []  # bytes that all files together may take on the CPU, once one has been opened
 _EXPECTED = "Expected a file that basrelief export wrote."
 
 
@@ -43,13 +49,16 @@ class OnnxFile:
             raise DataError(f"{path} is no ONNX file, or is damaged. {_EXPECTED}") from None
         self.path = path
         self.run = _read_facts(path, {prop.key: prop.value for prop in model.metadata_props})
-        _check_graph(path, model.graph)
+        _check_graph(path, model, len(content))
         del model
+        _limit_memory(onnxruntime)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other threads read and write files
+        options.add_session_config_entry("session.use_env_allocators", "1")  # the one with the limit
+        options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(FOLDED))
         providers = _providers(device, onnxruntime)
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=providers)
@@ -85,6 +94,11 @@ class OnnxFile:
         return dict(zip(self.outputs, values, strict=True))
 
     def _damaged(self, error: object) -> DataError:
+        if "smaller than requested" in str(error):  # how onnxruntime's arena says that its limit is reached
+            return DataError(
+                f"{self.path} asks for more memory than the {_limit[0] / 2**30:.1f} GB that it may take here, half of "
+                f"what was free. {_EXPECTED} Of one that is ours: try smaller images, or a machine with more memory."
+            )
         said = (str(error).strip().splitlines() or [""])[0][:300]
         return DataError(f"{self.path} cannot be used: onnxruntime says {said!r}. {_EXPECTED}")
 
@@ -153,18 +167,42 @@ def _read_facts(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     return parse_facts(metadata["basrelief"], path)
 
 
-def _check_graph(path: Path, graph: Any) -> None:
-    """Refuse weights in other files, weights larger than the file that holds them, and graphs within the graph."""
-    tensors = [*graph.initializer, *_constants(graph.node)]
-    tensors += [part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices)]
-    for tensor in tensors:
+def _limit_memory(onnxruntime: Any) -> None:
+    """Give all sessions one pool of memory, at most half of what is free: a tiny file may ask for any amount."""
+    with _limited:
+        if _limit:
+            return
+        limit = max(2**28, available_bytes("cpu") // 2)
+        where = onnxruntime.OrtMemoryInfo(
+            "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+        )
+        pool = onnxruntime.OrtArenaCfg({"max_mem": limit, "arena_extend_strategy": 1})  # 1: by what is asked for
+        onnxruntime.create_and_register_allocator(where, pool)
+        _limit.append(limit)
+
+
+def _check_graph(path: Path, model: Any, size: int) -> None:
+    """Refuse what our exports never hold: other files, weights larger than the file, programs within the program."""
+    graph = model.graph
+    if len(graph.node) > MOST_NODES:
+        raise DataError(f"{path} has {len(graph.node):,} steps, more than any network of ours. {_EXPECTED}")
+    if len(graph.sparse_initializer):  # of which a few bytes can stand for any number
+        raise DataError(f"{path} holds sparse weights, which our exports never do. {_EXPECTED}")
+    for tensor in [*graph.initializer, *_constants(graph.node)]:
         if tensor.data_location or len(tensor.external_data):
             raise DataError(f"{path} keeps weights in another file, which Basrelief does not follow. {_EXPECTED}")
-        if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) > LARGEST:
+        if any(side < 0 for side in tensor.dims) or math.prod(tensor.dims) > size:
             raise DataError(f"{path}: the weights {tensor.name!r} have impossible sizes. {_EXPECTED}")
+    if len(model.functions):
+        raise DataError(f"{path} defines operators of its own, which our exports never do. {_EXPECTED}")
     for node in graph.node:
-        if node.op_type in _SUBGRAPHS or any(a.HasField("g") or len(a.graphs) for a in node.attribute):
-            raise DataError(f"{path} holds a {node.op_type} node, which our exports never do. {_EXPECTED}")
+        within = any(
+            attribute.HasField("g") or len(attribute.graphs) or attribute.HasField("sparse_tensor")
+            or len(attribute.sparse_tensors) for attribute in node.attribute
+        )  # fmt: skip
+        if within or node.domain not in _DOMAINS:
+            kind = f"{node.domain}.{node.op_type}".lstrip(".")
+            raise DataError(f"{path} holds a {kind[:100]} node, which our exports never do. {_EXPECTED}")
 
 
 def _constants(nodes: Iterable[Any]) -> Iterator[Any]:
@@ -173,9 +211,6 @@ def _constants(nodes: Iterable[Any]) -> Iterator[Any]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            for sparse in [*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
-                           *attribute.sparse_tensors]:  # fmt: skip
-                yield from (sparse.values, sparse.indices)
 
 
 def _providers(device: str, onnxruntime: Any) -> list[Any]:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -21,13 +22,13 @@ from torch import Tensor
 from basrelief.errors import DataError
 from basrelief.inference.backgrounds import Backgrounds
 from basrelief.inference.inputs import Picture
+from basrelief.inference.memory import LARGE, give_back
 from basrelief.inference.planes import Facts, Planes, collect, planes_of
 from basrelief.inference.predictor import Predictor
 from basrelief.parallel import cores
 
 BATCH = 16
 PIXELS = 100_000_000  # of all pictures in flight together; a larger one travels alone
-_LARGE = 8_000_000  # pixels, from which on a result is made in bands
 _FLYING = 5 * BATCH  # pictures at most that are read, computed and written at a time
 _COMPUTING = 4  # batches at most that are computed at a time
 _LISTED = 8  # pictures that wait for that; frames of a video are decoded by then, so few
@@ -69,6 +70,7 @@ def predict_pictures(
     facts: Facts,
     wanted: frozenset[str],
     write: Callable[[Picture, Planes], Result],
+    scratch: Path,
 ) -> Iterator[tuple[Picture, Result | DataError | None]]:
     """Predict pictures and write what is said of them; yield each, in order, with what ``write`` returned.
 
@@ -82,6 +84,8 @@ def predict_pictures(
         See ``planes.collect``.
     write
         Called by several threads.
+    scratch
+        A folder for what of a very large picture is too much for memory.
 
     Yields
     ------
@@ -98,9 +102,15 @@ def predict_pictures(
     shrink_background = _remembering(predictor.shrink)
 
     def read(picture: Picture) -> _Read:
-        image, background = picture.read(), backgrounds(picture)
+        image = picture.read()
         size = (image.shape[0], image.shape[1])
-        if predictor.tiled(size) or size[0] * size[1] > _LARGE:
+        is_large = size[0] * size[1] > LARGE
+        if is_large:
+            give_back()
+        background = backgrounds(picture)
+        if is_large and background is not None:
+            give_back()
+        if predictor.tiled(size) or is_large:
             return _Read(image, background, None, None)
         return _Read(
             image, None, predictor.shrink(image), None if background is None else shrink_background(background)
@@ -111,12 +121,14 @@ def predict_pictures(
 
     def compute(flights: list[_Flight]) -> list[Future[Result] | DataError | None]:
         found = [_what_was_read(flight) for flight in flights]
+        for flight in flights:
+            flight.reading = None  # or it would hold the background of a very large picture until that is written
         images = [one for one in found if isinstance(one, _Read)]
         if not images:
             return [one for one in found if not isinstance(one, _Read)]
         if images[0].small is None:
             bands = predictor.bands(images[0].image, images[0].background)
-            planes = collect(bands, images[0].image, facts, wanted)
+            planes = collect(bands, images[0].image, facts, wanted, scratch)
             return [
                 writers.submit(write, flight.picture, planes) if isinstance(one, _Read) else one
                 for flight, one in zip(flights, found, strict=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from basrelief.inference.prediction import Prediction
 from basrelief.inference.predictor import Predictor
+from basrelief.inference.spool import Spool
 
 MOST = 65535  # of 16 bits: probability 1, or depth at the run's maximum
 Band = tuple[slice, Mapping[str, np.ndarray]]
@@ -53,6 +55,8 @@ class Planes:
         uint16 (H, W), depth over ``facts.scale``.
     probability, depth
         float32 (K, H, W) and (H, W), unrounded.
+    on_disk
+        In their place, by their names, where they are too much for memory.
     """
 
     facts: Facts
@@ -62,6 +66,7 @@ class Planes:
     codes: np.ndarray | None = None
     probability: np.ndarray | None = None
     depth: np.ndarray | None = None
+    on_disk: Mapping[str, Spool] = field(default_factory=dict)
 
 
 def facts_of(predictor: Predictor) -> Facts:
@@ -86,7 +91,9 @@ def planes_of(prediction: Prediction, facts: Facts, wanted: Collection[str]) -> 
     return collect([(slice(0, prediction.image.shape[0]), heads)], prediction.image, facts, wanted)
 
 
-def collect(bands: Iterable[Band], image: np.ndarray, facts: Facts, wanted: Collection[str]) -> Planes:
+def collect(
+    bands: Iterable[Band], image: np.ndarray, facts: Facts, wanted: Collection[str], scratch: Path | None = None
+) -> Planes:
     """Put a picture's bands together, see ``Predictor.bands``; each is forgotten before the next one is made.
 
     Parameters
@@ -97,16 +104,28 @@ def collect(bands: Iterable[Band], image: np.ndarray, facts: Facts, wanted: Coll
         uint8 (H, W, 3).
     wanted
         Names of planes; those of a head that the network does not have stay None.
+    scratch
+        Where floats, which take four bytes a pixel, are kept on disk; None: in memory.
     """
     height, width = image.shape[:2]
     count = len(facts.classes)
     limits = np.asarray(facts.thresholds, np.float32)[:, None, None]
     made: dict[str, np.ndarray] = {}
+    on_disk: dict[str, Spool] = {}
 
     def rows_of(name: str, shape: tuple[int, ...], kind: type, rows: slice) -> np.ndarray:
         if name not in made:
             made[name] = np.empty(shape, kind)
         return made[name][..., rows, :]
+
+    def put_floats(name: str, values: np.ndarray, rows: slice) -> None:
+        shape = (*values.shape[:-2], height, width)
+        if scratch is None:
+            rows_of(name, shape, np.float32, rows)[...] = values
+        else:
+            if name not in on_disk:
+                on_disk[name] = Spool(shape, scratch)
+            on_disk[name].put(rows, values)
 
     for rows, heads in bands:
         mask, depth = heads.get("mask"), heads.get("depth")
@@ -116,12 +135,12 @@ def collect(bands: Iterable[Band], image: np.ndarray, facts: Facts, wanted: Coll
         if mask is not None and "soft" in wanted:
             rows_of("soft", (count, height, width), np.uint16, rows)[...] = _codes(mask * np.float32(MOST))
         if mask is not None and "probability" in wanted:
-            rows_of("probability", (count, height, width), np.float32, rows)[...] = mask
+            put_floats("probability", mask, rows)
         if depth is not None and "codes" in wanted:
             rows_of("codes", (height, width), np.uint16, rows)[...] = _codes(depth[0] / facts.scale)
         if depth is not None and "depth" in wanted:
-            rows_of("depth", (height, width), np.float32, rows)[...] = depth[0]
-    return Planes(facts, image, **made)
+            put_floats("depth", depth[0], rows)
+    return Planes(facts, image, on_disk=on_disk, **made)
 
 
 def label_pixels(probability: np.ndarray, limits: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from basrelief.inference.boxes import find_boxes
 from basrelief.inference.boxes_file import BoxesFile
 from basrelief.inference.inputs import Picture, list_inputs
 from basrelief.inference.kinds import Outputs, Plan, depth_facts, plan_outputs
+from basrelief.inference.memory import LARGE, give_back
 from basrelief.inference.pipeline import predict_pictures
 from basrelief.inference.planes import Facts, Planes, facts_of
 from basrelief.inference.predictor import Predictor
@@ -98,7 +99,7 @@ def predict_files(
         asked = pictures.pictures(_done_finder(folder, plan, boxes, overwrite))
         advice: list[str] = []
         write = _writer(folder, plan, outputs.min_area if outputs.boxes else None, predictor, advice)
-        for picture, result in predict_pictures(predictor, asked, backgrounds, facts, plan.planes, write):
+        for picture, result in predict_pictures(predictor, asked, backgrounds, facts, plan.planes, write, folder):
             number += 1
             if isinstance(result, DataError):
                 failed[picture.label] = str(result)
@@ -145,6 +146,8 @@ def _writer(
             advice.append(said)
         for suffix, make in plan.files:
             write_atomic(folder / f"{picture.name}{suffix}", functools.partial(make, planes))
+            if planes.image.size > 3 * LARGE:
+                give_back()
         if min_area is None or planes.labels is None or planes.soft is None:
             return None
         height, width = planes.labels.shape

@@ -23,6 +23,7 @@ Threshold = float | Literal["best"]
 BATCH = 16  # images that the network gets at once
 OWN_SIZE = 0.75  # a network trained at this part of its images' own size, or more, knows their pixels, not the whole
 MUCH_LARGER = 16  # times the area of the training images: shrunk as a whole, little of such an image is left
+MANY_TILES = 1000  # a network needs so long for them that it is worth saying
 _BOUNDED = ("sigmoid", "softmax")  # activations that end at 1
 
 
@@ -131,7 +132,16 @@ class Predictor(Shareable):
     def advice(self, size: tuple[int, int]) -> str:
         """Return what to try for an image of this (height, width), a sentence; "" where there is nothing to say."""
         own = self.run.get("image_size")
-        if self.tile != "auto" or not own or self.tiled(size):
+        if self.tile != "auto" or not own:
+            return ""
+        count = self._grid(size).count
+        if count > MANY_TILES:
+            return (
+                f"An image of {size[0]}x{size[1]} pixels is predicted in {count:,} tiles, since the network was "
+                f"trained on images of {own[0]}x{own[1]}. If it is not many such images in one, --tile none resizes "
+                "it as a whole, and is quick."
+            )
+        if count > 1:
             return ""
         if size[0] * size[1] <= MUCH_LARGER * own[0] * own[1]:
             return ""

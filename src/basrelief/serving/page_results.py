@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from basrelief.inference.planes import Planes
+from basrelief.inference.spool import Spool
 from basrelief.serving.page_pictures import shrink
 
 DISPLAY = 1024  # the longer side of what the page shows, in pixels; files for download are full size
@@ -63,11 +64,13 @@ class Result:
 
 def small_result(planes: Planes, files: tuple[Path, ...], name: str) -> Result:
     """Return what is kept of an image's ``probability`` and ``depth``."""
-    probability = planes.probability
+    probability, depth = planes.probability, planes.depth
+    assert not isinstance(probability, Spool)  # arrays, since no folder was given to keep them in
+    assert not isinstance(depth, Spool)
     return Result(
         image=shrink(planes.image, DISPLAY),
         probability=None if probability is None else np.stack([shrink(plane, DISPLAY) for plane in probability]),
-        depth=None if planes.depth is None else shrink(planes.depth, DISPLAY),
+        depth=None if depth is None else shrink(depth, DISPLAY),
         size=(planes.image.shape[0], planes.image.shape[1]),
         files=files,
         name=name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from basrelief.statistics.bootstrap import Bootstrap, bootstrap_interval, bootstrap_intervals
 from basrelief.statistics.decisions import Decision, decide, failure_bound, holm, holm_limits
-from basrelief.statistics.images import draw_images, images_interval, more_images
+from basrelief.statistics.images import draw_images, images_interval, more_images, resampled_bounds
 from basrelief.statistics.influence import Diagnosis, Influence, diagnose, influence
 from basrelief.statistics.intervals import Interval, mean_interval, paired_interval
 from basrelief.statistics.needs import MOST_SEEDS, Need, images_needed, more_seeds, seeds_needed
@@ -43,5 +43,6 @@ __all__ = [
     "paired_interval",
     "race",
     "race_pairs",
+    "resampled_bounds",
     "seeds_needed",
 ]

@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 from basrelief.statistics.bootstrap import CHUNK_BYTES, DRAWS
 from basrelief.statistics.intervals import Floats, Interval, mean_interval
 from basrelief.statistics.needs import Need, images_needed
+
+FEWEST_UNITS = 5  # that are drawn again and again; of four, even from the least to the greatest is no 90 % interval
 
 
 def images_interval(scores: ArrayLike, *, groups: ArrayLike | None = None, level: float = 0.95) -> Interval:
@@ -18,6 +21,10 @@ def images_interval(scores: ArrayLike, *, groups: ArrayLike | None = None, level
 
     It is Student's, with the groups' sums in the images' place where images belong together. It says how this network
     does on other images like these; of another seed it says nothing. Its ``seeds`` is 1.
+
+    Equal scores show no spread, and Student's interval would be a point however few they are. m values on one side are
+    no surprise among fewer than 1 − log₂(1 − level) of them, the sign test says (six at 0.95): so few equal ones give
+    no bounds.
 
     Parameters
     ----------
@@ -28,7 +35,42 @@ def images_interval(scores: ArrayLike, *, groups: ArrayLike | None = None, level
     level
         Coverage, in (0, 1).
     """
-    return replace(mean_interval(_twice(scores), groups=groups, level=level), seeds=1)
+    values = _twice(scores)
+    found = replace(mean_interval(values, groups=groups, level=level), seeds=1)
+    if values.size and np.ptp(values) == 0 and 2.0 ** (1 - found.units) >= 1 - level:
+        return replace(found, low=None, high=None, p_value=None)
+    return found
+
+
+def resampled_bounds(draws: ArrayLike, *, units: int, level: float = 0.95) -> tuple[float, float] | None:
+    """Return the interval that values of ``draw_images``'s draws give, as expanded percentiles.
+
+    The plain percentiles are too narrow for few units: a draw spreads by √((n − 1)/n) of what it should, and is read
+    off as if the variance were known. Percentiles further out mend both (T. C. Hesterberg, "What teachers should know
+    about the bootstrap", The American Statistician 69(4), 2015, section 4.4). Draws never leave what was seen, though,
+    so that of fewer than ``FEWEST_UNITS`` they say too little.
+
+    Parameters
+    ----------
+    draws
+        (draws,), of a statistic that is no mean of images; what is not finite is left out.
+    units
+        Number of images, or of groups.
+    level
+        Coverage aimed at, in (0, 1).
+
+    Returns
+    -------
+    tuple or None
+        None for fewer than ``FEWEST_UNITS``, and where no draw is finite.
+    """
+    values: Floats = np.asarray(draws, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if units < FEWEST_UNITS or not len(values):
+        return None
+    tail = float(special.ndtr(np.sqrt(units / (units - 1)) * special.stdtrit(units - 1, (1 - level) / 2)))
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def more_images(interval: Interval, *, margin: float) -> Need | None:

@@ -59,11 +59,13 @@ def fit_metrics(run: Mapping[str, Any], source: Source, *, metric: str | None = 
     Raises
     ------
     DataError
-        When nothing can be scored: other classes, other units, targets that are not there.
+        When nothing can be scored: other classes, other units, targets or backgrounds that are not there.
     UsageError
         For an unknown metric, or one of a target that the network does not predict.
     """
     wanted = metric or run["settings"]["metric"]
+    if run["background"] and not source.background:
+        raise DataError(f"The network was trained with backgrounds, which {source.location} does not have.")
     if metric is not None:
         check_metric(metric, run["targets"], run["classes"])
     refused: dict[str, str] = {}

@@ -60,7 +60,16 @@ def test_a_network_is_practically_equal_to_itself(runs: tuple[Path, Path, Path],
     _, good, _ = runs
     found = br.compare(good, good, others)
     assert (found["decision"], found["winner"], found["difference"]) == ("equal", None, 0)
-    assert found["a"]["name"] != found["b"]["name"]
+    assert (found["a"]["name"], found["b"]["name"]) == ("good (a)", "good (b)")
+    assert "the same network" in found["notes"][0]
+
+
+def test_two_images_that_score_alike_do_not_make_networks_equal(runs: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    _, good, poor = runs
+    few = write_folder(tmp_path / "few", 2, (20, 28))
+    found = br.compare(good, poor, few, metric="mask/checkerboard")
+    assert (found["difference"], found["low"], found["decision"]) == (0, None, "undecided")
+    assert "too few for an interval" in found["summary"]
 
 
 def test_an_open_question_comes_with_how_many_more_images(runs: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -98,7 +107,7 @@ def test_runs_that_share_no_target_and_margins_that_are_none_are_refused(
     both = write_folder(tmp_path / "both", 4, (20, 28), depths=True)
     with pytest.raises(UsageError, match="no primary metric in common"):
         br.compare(good, tmp_path / "depth", both, depth_scale=0.001)
-    with pytest.raises(DataError, match="has no depth"):
+    with pytest.raises(DataError, match=r"/depth: .* has no depth"):  # which of the two it is about
         br.compare(good, tmp_path / "depth", others)
     with pytest.raises(UsageError, match="--margin -1"):
         br.compare(good, poor, others, margin=-1)

@@ -11,15 +11,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from basrelief.data.source import Source
-from basrelief.inference.fit import Fit, primary_of
-from basrelief.inference.image_scores import LEVEL, ImageScores, interval_of, shown
-from basrelief.inference.own_size import ScoredSample, Selection, Tally, score_samples
 from basrelief.inference.predictor import Predictor
-from basrelief.inference.sample_scores import SHOWN_THRESHOLDS, true_depth, true_figure
-from basrelief.inference.score_pictures import Gallery
 from basrelief.metrics import higher_is_better
 from basrelief.metrics.mask import BINS
 from basrelief.report import Pictures
+from basrelief.scoring.fit import Fit, primary_of
+from basrelief.scoring.image_scores import LEVEL, ImageScores, interval_of, shown
+from basrelief.scoring.own_size import ScoredSample, Selection, Tally, score_samples
+from basrelief.scoring.pictures import Gallery
+from basrelief.scoring.sample_scores import SHOWN_THRESHOLDS, true_depth, true_figure
 from basrelief.studies.strata import FEWEST, Stratum, divide
 from basrelief.studies.truth import Truth
 
@@ -65,7 +65,7 @@ def evaluate_source(
     Raises
     ------
     DataError
-        When backgrounds are missing, or no sample can be scored.
+        When no sample can be scored.
     """
     primary, classes, tally = primary_of(predictor.run, fit, metric), tuple(predictor.run["classes"]), Tally()
     scores, facts = ImageScores(), _Facts()

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from basrelief.metrics import METRICS, count_images, pool, summarise
-from basrelief.metrics.table import base_metric
-from basrelief.statistics import Interval, draw_images, images_interval
+from basrelief.metrics import count_images, pool, summarise
+from basrelief.statistics import Interval, draw_images, images_interval, resampled_bounds
 from basrelief.studies.decisions import bounds, shown_interval
 
 LEVEL = 0.95
@@ -88,24 +87,11 @@ def shown(interval: Interval, metric: str) -> Bounds | None:
 def _pooled_intervals(
     arrays: Mapping[str, np.ndarray], images: int, labels: NDArray[Any] | None, level: float
 ) -> dict[str, Bounds | None]:
-    """Return percentile intervals of the pooled metrics, from images (or groups) drawn with replacement."""
+    """Return the intervals of the pooled metrics, from images (or groups) drawn with replacement."""
     units = images if labels is None else len(set(labels.tolist()))
-    names = list(pool(arrays))
-    if units < 2 or not names:
-        return dict.fromkeys(names)
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in pool(arrays)}
     for weights in draw_images(images, groups=labels):
         for name, values in pool(arrays, weights).items():
             drawn[name].append(values)
-    found: dict[str, Bounds | None] = {}
-    for name in names:
-        values = np.concatenate(drawn[name])
-        values = values[np.isfinite(values)]  # a draw may hold no image with a known pixel
-        ends = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) if len(values) else None
-        found[name] = None if ends is None else [float(end) for end in ends]
-    return found
-
-
-def is_pooled(name: str) -> bool:
-    """Tell whether a metric has one value for all images together."""
-    return METRICS[base_metric(name)].pooled
+    found = {name: resampled_bounds(np.concatenate(drawn[name]), units=units, level=level) for name in drawn}
+    return {name: None if ends is None else list(ends) for name, ends in found.items()}

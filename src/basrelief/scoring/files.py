@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,10 @@ import polars as pl
 
 from basrelief.errors import OutputError
 from basrelief.files import write_atomic, write_json, write_text
-from basrelief.inference.comparison import Comparison
-from basrelief.inference.evaluation import Evaluation
 from basrelief.metrics import higher_is_better, is_in_unit, metric_spec
 from basrelief.report import MetricFacts, render_comparison, render_evaluation
+from basrelief.scoring.comparison import Comparison
+from basrelief.scoring.evaluation import Evaluation
 
 IMAGES = "images.parquet"
 PAGES = {"evaluation.json": "report.html", "comparison.json": "compare.html"}
@@ -22,11 +23,14 @@ PAGES = {"evaluation.json": "report.html", "comparison.json": "compare.html"}
 
 def check_out(folder: Path, name: str, *, overwrite: bool) -> Path:
     """Return the folder, or raise OutputError where files that would be written are there already."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"--out {folder} is a file. Choose a folder.")
-    there = [file for file in (name, IMAGES, PAGES[name]) if (folder / file).exists()]
-    if there and not overwrite:
-        raise OutputError(f"{folder} holds {', '.join(there)} already. Choose another --out, or add --overwrite.")
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not there.is_dir():
+        raise OutputError(f"--out {folder}: {there} is a file. Choose a folder.")
+    if not os.access(there, os.W_OK):  # said now, not when all is computed
+        raise OutputError(f"--out {folder}: {there} cannot be written. Choose another folder.")
+    old = [file for file in (name, IMAGES, PAGES[name]) if (folder / file).exists()]
+    if old and not overwrite:
+        raise OutputError(f"{folder} holds {', '.join(old)} already. Choose another --out, or add --overwrite.")
     return folder
 
 

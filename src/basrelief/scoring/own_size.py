@@ -13,10 +13,10 @@ from basrelief.data.resize import resize_image
 from basrelief.data.source import Entry, Source
 from basrelief.data.store import hash_image, load_to_pack
 from basrelief.errors import DataError
-from basrelief.inference.fit import Fit
 from basrelief.inference.prediction import Prediction
 from basrelief.inference.predictor import Predictor
-from basrelief.inference.sample_scores import SampleScores, score_sample
+from basrelief.scoring.fit import Fit
+from basrelief.scoring.sample_scores import SampleScores, score_sample
 
 AHEAD = 2  # samples that are decoded while the networks are at work
 
@@ -79,11 +79,8 @@ def score_samples(
     Raises
     ------
     DataError
-        When a network wants backgrounds that the source lacks, or, at the end, when no sample could be scored.
+        When no sample could be scored, at the end.
     """
-    for predictor, _ in networks:
-        if predictor.takes_background and not source.background:
-            raise DataError(f"The network was trained with backgrounds, which {source.location} does not have.")
     wanted = selection.wanted
     entries = [entry for entry in source.entries if wanted is None or entry.id in wanted]
     for name in (wanted or {}).keys() - {entry.id for entry in entries}:

@@ -11,11 +11,11 @@ from torch import Tensor
 from basrelief.batch import Sample
 from basrelief.data.resize import pick_nearest
 from basrelief.functional.thresholds import grid, iou_by_threshold
-from basrelief.inference.fit import Fit
 from basrelief.inference.prediction import Prediction
 from basrelief.inference.predictor import Predictor
 from basrelief.metrics import score_batch
 from basrelief.metrics.mask import BINS
+from basrelief.scoring.fit import Fit
 
 SHOWN_THRESHOLDS = grid(5, 95, 5)
 

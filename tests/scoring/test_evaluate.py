@@ -169,6 +169,16 @@ def test_nothing_is_overwritten_unless_asked(run: Path, others: Path, written: t
     assert sorted(path.name for path in out.iterdir()) == ["evaluation.json", "images.parquet", "report.html"]
 
 
+def test_what_cannot_be_written_is_said_before_anything_is_scored(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(app_scores, "load", lambda *_, **__: pytest.fail("the network is loaded"))
+    for out in ("file", "file/inside"):
+        with pytest.raises(OutputError, match=r"file is a file. Choose a folder"):
+            br.evaluate(run, out=tmp_path / out)
+
+
 def test_a_file_without_a_home_needs_data(run: Path, others: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load = app_scores.load
     monkeypatch.setattr(

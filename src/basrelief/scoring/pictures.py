@@ -13,11 +13,11 @@ from PIL import Image
 
 from basrelief.data.resize import pick_nearest, resize_sample
 from basrelief.functional.align import align_scale_shift
-from basrelief.inference.fit import Fit
-from basrelief.inference.own_size import ScoredSample
 from basrelief.inference.prediction import Prediction
 from basrelief.inference.predictor import Predictor
 from basrelief.report import Pictures
+from basrelief.scoring.fit import Fit
+from basrelief.scoring.own_size import ScoredSample
 
 SIDE = 160  # px of the longer side of a picture
 

@@ -10,12 +10,13 @@ import pytest
 from basrelief.batch import Sample
 from basrelief.data.source import Entry, Source
 from basrelief.errors import DataError, UsageError
-from basrelief.inference.fit import fit_metrics, primary_of
+from basrelief.scoring.fit import fit_metrics, primary_of
 
 
 def run_of(kind: str = "metric", unit: str = "m", **changes: Any) -> dict[str, Any]:
     settings = {"metric": changes.pop("metric", "depth/rmse")}
-    return {"targets": ["depth"], "classes": [], "depth_kind": kind, "depth_unit": unit, "settings": settings} | changes
+    return {"targets": ["depth"], "classes": [], "depth_kind": kind, "depth_unit": unit, "background": False,
+            "settings": settings} | changes  # fmt: skip
 
 
 def source_of(kind: str = "metric", unit: str = "m", **changes: Any) -> Source:

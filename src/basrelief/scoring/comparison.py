@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from basrelief.data.source import Source
 from basrelief.errors import DataError, UsageError
-from basrelief.inference.fit import Fit, primary_of
-from basrelief.inference.image_scores import LEVEL, ImageScores, interval_of
-from basrelief.inference.own_size import Selection, Tally, score_samples
 from basrelief.inference.predictor import Predictor
-from basrelief.inference.score_pictures import Gallery, gather
 from basrelief.metrics import higher_is_better
 from basrelief.report import Pictures
+from basrelief.scoring.fit import Fit, primary_of
+from basrelief.scoring.image_scores import LEVEL, ImageScores, interval_of
+from basrelief.scoring.own_size import Selection, Tally, score_samples
+from basrelief.scoring.pictures import Gallery, gather
 from basrelief.statistics import Decision, Interval, decide, more_images
 from basrelief.studies.decisions import ERROR_MARGIN, SCORE_MARGIN, difference_bounds, shown_interval
 
@@ -182,6 +182,10 @@ def say_comparison(document: Mapping[str, Any], a: str, b: str) -> str:
         text = f"{better} is better than {worse} by {metric} on {number}: by {size:.3g} on average."
     else:
         text = f"Undecided between {a} and {b} by {metric} on {number}."
+        if document["low"] is None:
+            grouped = document["groups"] != document["images"]
+            text += f" Their {document['groups']} groups are" if grouped else " That is"
+            text += " too few for an interval."
         need = document["more_images"]
         if need is not None:
             times = f"{need['limit']:,}"
