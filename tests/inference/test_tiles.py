@@ -266,7 +266,7 @@ def test_backgrounds_are_cut_where_images_are_also_at_another_size() -> None:
 
 
 def test_bands_of_a_whole_image_see_the_whole_background_of_another_size() -> None:
-    def behind(images: Tensor, backgrounds: Tensor | None) -> Answers:  # noqa: ARG001
+    def behind(images: Tensor, backgrounds: Tensor | None) -> Answers:
         assert backgrounds is not None
         return local(backgrounds, None)
 

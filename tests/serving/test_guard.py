@@ -79,10 +79,20 @@ def test_a_name_pointed_at_this_machine_is_turned_away(host: str, status: int) -
 
 def test_pages_of_other_sites_may_not_ask() -> None:
     with TestClient(make_app(predictor(), page=False)) as client:
-        answer = client.post("/api/predict", content=GOOD, headers={"Sec-Fetch-Site": "cross-site"})
-        assert answer.status_code == 403
+        for site in ("cross-site", "same-site"):
+            answer = client.post("/api/predict", content=GOOD, headers={"Sec-Fetch-Site": site})
+            assert answer.status_code == 403
         assert client.post("/api/predict", content=GOOD, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
         assert "access-control-allow-origin" not in client.get("/api/info", headers={"Origin": "http://x"}).headers
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://evil.example", 403), ("null", 403), ("http://192.168.1.5", 403), ("http://192.168.1.5:7860", 200)],
+)
+def test_nor_where_browsers_tell_the_origin_alone(origin: str, status: int) -> None:
+    with TestClient(make_app(predictor(), page=False), base_url="http://192.168.1.5:7860") as client:
+        assert client.post("/api/predict", content=GOOD, headers={"Origin": origin}).status_code == status
 
 
 def test_a_body_that_stops_ends_for_the_page_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

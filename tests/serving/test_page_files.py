@@ -125,6 +125,14 @@ def test_beside_the_page_the_api_refuses_in_its_own_way(client: TestClient) -> N
     assert client.head("/api/health").status_code == 200
 
 
+def test_pages_of_other_sites_may_not_read_it(client: TestClient) -> None:
+    headers = {"Origin": "http://evil.example", "Host": "192.168.1.5:7860", "Access-Control-Request-Method": "POST"}
+    for method, path, status in (("GET", "/config", 200), ("GET", "/", 200), ("OPTIONS", "/gradio_api/upload", 403)):
+        answer = client.request(method, path, headers=headers)
+        assert answer.status_code == status
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
 def test_a_file_that_has_gone_is_asked_for_once_more(client: TestClient) -> None:
     path = Path(upload(client).json()[0])
     path.unlink()

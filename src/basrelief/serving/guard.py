@@ -49,7 +49,7 @@ class Guard:
         answer: Response | None = None
         if self.hosts is not None and _host(headers.get("host", "")) not in self.hosts:
             answer = JSONResponse({"error": "This server does not go by that name (see --host)."}, 400)
-        elif scope["method"] not in ("GET", "HEAD") and headers.get("sec-fetch-site") == "cross-site":
+        elif scope["method"] not in ("GET", "HEAD") and _from_elsewhere(headers):
             answer = JSONResponse({"error": "Pages of other sites may not ask this server."}, 403)
         elif self.token is not None and scope["path"] not in OPEN:
             query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -90,6 +90,15 @@ def _paced(receive: Receive) -> Receive:
         return part
 
     return next_part
+
+
+def _from_elsewhere(headers: Headers) -> bool:
+    """Return whether a page of another site makes the browser ask."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")  # another port of this machine is the same site
+    origin = headers.get("origin")  # all that a browser tells a server without HTTPS that is not on its own machine
+    return origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower()
 
 
 def _host(header: str) -> str:

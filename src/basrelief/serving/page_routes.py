@@ -59,9 +59,11 @@ class PageRoutes:
 
         async def send_guarded(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                names = {name.lower() for name, _ in message["headers"]}
-                policy = [] if b"content-security-policy" in names else [(b"content-security-policy", POLICY.encode())]
-                message = message | {"headers": [*message["headers"], *policy]}
+                # Gradio lets the pages of every site read a server that is not on the browser's own machine.
+                kept = [one for one in message["headers"] if not one[0].lower().startswith(b"access-control-")]
+                if b"content-security-policy" not in {name.lower() for name, _ in kept}:
+                    kept.append((b"content-security-policy", POLICY.encode()))
+                message = message | {"headers": kept}
             await send(message)
 
         outside = scope["type"] != "http" or scope["path"].startswith(API)
