@@ -3,6 +3,7 @@
 # make test    format, lint, types, layers, tests: the one command
 PYTHON ?= python3
 # Files of tests that run at once. Each file stays in one process, since it trains once what its tests look at.
+# One thread in each: the threads of several processes would wait for each other, and the tests' networks are small.
 WORKERS ?= 2
 BIN := .venv/bin
 
@@ -25,7 +26,7 @@ test: setup
 	$(BIN)/ruff check src tests benchmarks examples docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not gpu and not slow" --numprocesses $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not slow" --numprocesses $(WORKERS) --dist loadfile
 
 bench: setup
 	$(BIN)/python benchmarks/train.py
