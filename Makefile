@@ -34,6 +34,7 @@ bench: setup
 	$(BIN)/python benchmarks/augment.py
 	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/verdict.py
+	$(BIN)/python benchmarks/export.py
 
 clean:
 	rm -rf .venv runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
