@@ -150,7 +150,7 @@ def _say_run(run: dict[str, Any]) -> None:
 
 STOPPED = "Stopped. The same command goes on from whatever was finished."
 STOPPED_WHOLE = "Stopped. Nothing was written: the same command starts again."
-WHOLE = ("evaluate", "compare")  # commands that write nothing until all is done
+WHOLE = ("evaluate", "compare", "export")  # commands that write nothing until all is done
 
 
 class _Stopped(BaseException):
