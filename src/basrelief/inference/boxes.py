@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,20 +34,12 @@ def find_boxes(labels: np.ndarray, soft: np.ndarray, *, min_area: int = 1) -> li
     height, width = labels.shape
     found: list[dict[str, Any]] = []
     for number in np.unique(labels[labels > 0]).tolist():
-        components, _ = ndimage.label(labels == number, structure=_NEIGHBOURS)
-        for place, box in enumerate(ndimage.find_objects(components), 1):
-            part = components[box] == place
-            area = int(part.sum())
-            if area < min_area:
-                continue
+        for box, part in components(labels == number, min_area=min_area)[0]:
             rows, columns = box
-            score = float(soft[number - 1][box][part].mean(dtype=np.float64)) / MOST
             found.append(
                 {
                     "category_id": number,
-                    "bbox": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
-                    "area": area,
-                    "score": round(score, 6),
+                    **measure(box, part, soft[number - 1]),
                     "segmentation": {
                         "size": [height, width],
                         "counts": run_lengths(part, (rows.start, columns.start), (height, width)),
@@ -55,6 +48,50 @@ def find_boxes(labels: np.ndarray, soft: np.ndarray, *, min_area: int = 1) -> li
                 }
             )
     return sorted(found, key=lambda box: (-box["area"], box["bbox"]))
+
+
+def components(
+    mask: np.ndarray, *, min_area: int = 1, most: int | None = None
+) -> tuple[Iterator[tuple[tuple[slice, slice], np.ndarray]], int]:
+    """Return the connected components of a mask, largest first, and how many there are.
+
+    Pixels that touch at a corner are connected. Work and memory grow with the pixels and with what is returned, not
+    with the number of components: a mask of noise has millions.
+
+    Parameters
+    ----------
+    mask
+        bool (H, W).
+    min_area, most
+        Leave out what has fewer pixels, and all but so many.
+
+    Returns
+    -------
+    iterator
+        Of each component its box (rows, columns), and the component in it, bool (h, w).
+    int
+        The number of all components, also of those left out.
+    """
+    parts, count = ndimage.label(mask, structure=_NEIGHBOURS)
+    areas = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    chosen = np.argsort(-areas, kind="stable")[:most]
+    chosen = chosen[areas[chosen] >= min_area]
+    ranks = np.zeros(count + 1, np.int32)
+    ranks[1 + chosen] = np.arange(1, len(chosen) + 1)
+    parts = ranks[parts]
+    places = ndimage.find_objects(parts, max_label=len(chosen))
+    return ((place, parts[place] == rank) for rank, place in enumerate(places, 1)), count
+
+
+def measure(box: tuple[slice, slice], part: np.ndarray, soft: np.ndarray) -> dict[str, Any]:
+    """Return ``bbox`` ([x, y, width, height]), ``area`` and ``score`` of a component; ``soft`` uint16 (H, W)."""
+    rows, columns = box
+    score = float(soft[box][part].mean(dtype=np.float64)) / MOST
+    return {
+        "bbox": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
+        "area": int(part.sum()),
+        "score": round(score, 6),
+    }
 
 
 def run_lengths(part: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> list[int]:

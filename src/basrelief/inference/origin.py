@@ -13,7 +13,6 @@ from basrelief.data.splits import RULES
 from basrelief.errors import DataError
 from basrelief.files import read_json
 from basrelief.metrics import metric_spec
-from basrelief.statistics import images_interval
 from basrelief.studies.stores import PLAN, SPLITS_FILE
 
 _RULES = ("as the data comes", *RULES)
@@ -90,6 +89,8 @@ def _verdict(plan: Mapping[str, Any], folder: Path, home: Path) -> dict[str, Any
 
 def _intervals(run: Mapping[str, Any], file: Path, groups: Mapping[str, int]) -> dict[str, Any]:
     """Return metric -> mean over the test images with its 95 % interval over further ones."""
+    from basrelief.statistics import images_interval  # with scipy's; only who saves a network needs it
+
     try:
         scores = pl.read_parquet(file).filter(pl.col("split") == "test")
     except (OSError, pl.exceptions.PolarsError):

@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from basrelief.inference.planes import MOST
+from basrelief.inference.boxes import components, measure
 
 
 def find_largest(
     labels: np.ndarray, soft: np.ndarray, classes: Sequence[str], most: int
 ) -> tuple[list[dict[str, Any]], int]:
     """Return the largest connected parts of all classes, largest first, and how many parts there are.
-
-    Pixels that touch at a corner are connected. Work and memory grow with the pixels, not with the number of parts: a
-    mask of noise has millions.
 
     Parameters
     ----------
@@ -40,22 +36,10 @@ def find_largest(
     found: list[dict[str, Any]] = []
     total = 0
     for number, (name, plane) in enumerate(zip(classes, soft, strict=True), 1):
-        parts, count = ndimage.label(labels == number, structure=np.ones((3, 3), bool))
+        parts, count = components(labels == number, most=most)
         total += count
-        areas = np.bincount(parts.ravel(), minlength=count + 1)
-        chosen = 1 + np.argsort(-areas[1:], kind="stable")[:most]
-        ranks = np.zeros(count + 1, np.int32)
-        ranks[chosen] = np.arange(1, len(chosen) + 1)
-        parts = ranks[parts]
-        for rank, place in enumerate(ndimage.find_objects(parts, max_label=len(chosen)), 1):
-            inside = parts[place] == rank
-            found.append(
-                {
-                    "class": name,
-                    "box": [place[1].start, place[0].start, inside.shape[1], inside.shape[0]],
-                    "area": int(inside.sum()),
-                    "score": round(float(plane[place][inside].mean(dtype=np.float64)) / MOST, 6),
-                }
-            )
+        for box, part in parts:
+            measured = measure(box, part, plane)
+            found.append({"class": name, "box": measured.pop("bbox"), **measured})
     found.sort(key=lambda part: -part["area"])
     return found[:most], total
