@@ -9,15 +9,8 @@ import tifffile
 from PIL import Image
 
 from basrelief.data import data_file
-from basrelief.data.decode import (
-    FileError,
-    image_size,
-    is_lossy,
-    palette_of,
-    read_depth,
-    read_image,
-    read_mask_values,
-)
+from basrelief.data.decode import FileError, palette_of, read_depth, read_image, read_mask_values
+from basrelief.data.headers import image_size, is_lossy
 
 GREY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
 RED = np.zeros((4, 6, 3), np.uint8) + np.array([200, 20, 10], np.uint8)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from basrelief.data import data_file, open_source
-from basrelief.data.decode import Blob, FileError, image_size, read_depth, read_image, read_mask_values
+from basrelief.data.decode import Blob, FileError, read_depth, read_image, read_mask_values
+from basrelief.data.headers import image_size
 from basrelief.data.source import DataOptions
 from basrelief.errors import MissingExtraError
 from support import write_folder

@@ -15,9 +15,10 @@ from typing import Any
 
 from basrelief.data.coco_document import Document, id_of, read_document
 from basrelief.data.coco_files import ImageFinder, annotation_files, choose_files, holds_annotations, image_root
-from basrelief.data.decode import FileError, image_size
+from basrelief.data.decode import FileError
 from basrelief.data.folder import detect_folder
 from basrelief.data.folder_layout import composed, writable
+from basrelief.data.headers import image_size
 from basrelief.data.instance_masks import fill_as_coco
 from basrelief.data.instance_source import Findings, add_without_outline, source_of
 from basrelief.data.instances import Category, Instance, Picture, Planes, choose_planes

@@ -16,9 +16,9 @@ from PIL import Image, UnidentifiedImageError
 from basrelief.data.data_file import Blob as Blob
 from basrelief.data.data_file import File as File
 from basrelief.data.data_file import FileError as FileError
-from basrelief.data.data_file import check_pixels, decoding, first_bytes, open_file
+from basrelief.data.data_file import check_pixels, decoding, open_file
 from basrelief.data.decode_arrays import ARRAY_SUFFIXES as ARRAY_SUFFIXES
-from basrelief.data.decode_arrays import array_size, one_plane, read_array
+from basrelief.data.decode_arrays import one_plane, read_array
 from basrelief.data.decode_wide import (
     ORIENTATION,
     has_16_bits,
@@ -26,16 +26,13 @@ from basrelief.data.decode_wide import (
     loaded,
     read_beyond_pillow,
     read_tiff,
-    tiff_size,
 )
+from basrelief.data.headers import TIFF_SUFFIXES, is_lossy
 from basrelief.data.resize import pick_nearest, resize_image, resize_picture
 
 LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif"})
-TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 NETPBM_SUFFIXES = frozenset({".pbm", ".pgm", ".ppm", ".pnm"})
 IMAGE_SUFFIXES = LOSSY_SUFFIXES | TIFF_SUFFIXES | NETPBM_SUFFIXES | {".png", ".bmp", ".dib", ".gif", ".tga", ".jp2"}
-
-STACK_SUFFIXES = TIFF_SUFFIXES | {".gif", ".webp", ".apng"}
 
 _STRIP = 1 << 22  # pixels that are turned into an array at a time
 
@@ -214,25 +211,6 @@ def palette_of(path: File) -> tuple[tuple[int, int, int], ...] | None:
             raise
 
 
-def image_size(path: File) -> tuple[int, int]:
-    """Return (height, width) after EXIF orientation, from the header alone."""
-    with decoding(path, "an image"):
-        if path.suffix.lower() in ARRAY_SUFFIXES:
-            return array_size(path)
-        try:
-            with Image.open(open_file(path)) as picture:
-                check_pixels(picture.size[0] * picture.size[1], path)
-                # ``size`` of a TIFF file is turned already in some Pillow versions; its tags are not.
-                tags = getattr(picture, "tag_v2", None)
-                width, height = (tags[256], tags[257]) if tags else picture.size
-                turned = picture.getexif().get(ORIENTATION) in (5, 6, 7, 8)
-                return (width, height) if turned else (height, width)
-        except UnidentifiedImageError:
-            if not is_tiff(path):
-                raise
-        return tiff_size(path)
-
-
 def highest_in_16_bits(path: File) -> int | None:
     """Return the highest stored value of a 16-bit grey or TIFF image, None for files of another width."""
     with decoding(path, "an image"):
@@ -243,26 +221,6 @@ def highest_in_16_bits(path: File) -> int | None:
             with Image.open(open_file(path)) as picture:
                 array = np.asarray(picture) if picture.mode.startswith("I") else None
         return int(array.max()) if array is not None and array.dtype == np.uint16 else None
-
-
-def frames_of(path: File) -> int:
-    """Return the number of pictures in a file of a type that may hold several; 1 for the others."""
-    if path.suffix.lower() not in STACK_SUFFIXES:
-        return 1
-    with decoding(path, "an image"):
-        try:
-            with Image.open(open_file(path)) as picture:
-                return int(getattr(picture, "n_frames", 1))
-        except UnidentifiedImageError:  # a kind of TIFF that Pillow does not know
-            return 1
-
-
-def is_lossy(path: File) -> bool:
-    """Return whether a file was saved with loss, as its first bytes say, whatever its name."""
-    head = first_bytes(path, 4096)
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return b"VP8L" not in head
-    return head.startswith(b"\xff\xd8\xff") or head[4:12] in (b"ftypavif", b"ftypavis")
 
 
 def _read_stored(path: File, colours: bool) -> np.ndarray:

@@ -16,9 +16,10 @@ from typing import TypeVar
 import numpy as np
 
 from basrelief.data.archive import Stored, fetched
-from basrelief.data.decode import File, FileError, image_size, read_depth
+from basrelief.data.decode import File, FileError, read_depth
 from basrelief.data.folder_layout import plain_name
 from basrelief.data.folder_load import size_fault
+from basrelief.data.headers import image_size
 from basrelief.data.mask_looks import MaskLook, look_at, palettes_differ
 from basrelief.data.mask_recognise import recognise
 from basrelief.data.mask_values import ClassNames, MaskMapping, read_class_names, soft_share

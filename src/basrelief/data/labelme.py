@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from basrelief.data.coco_files import ImageFinder, name_below, walk
-from basrelief.data.decode import Blob, FileError, image_size, read_mask_values
+from basrelief.data.decode import Blob, FileError, read_mask_values
 from basrelief.data.folder import detect_folder
 from basrelief.data.folder_layout import writable
+from basrelief.data.headers import image_size
 from basrelief.data.instance_masks import draw, fill_even_odd
 from basrelief.data.instance_source import Findings, add_without_outline, source_of
 from basrelief.data.instances import Category, Instance, Picture, Planes, Runs, choose_planes

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from basrelief.batch import Sample
-from basrelief.data.decode import FileError, frames_of, highest_in_16_bits, read_depth
+from basrelief.data.decode import FileError, highest_in_16_bits, read_depth
+from basrelief.data.headers import frames_of
 from basrelief.data.histogram import Tally, tally
 from basrelief.data.near import perceptual_hash
 from basrelief.data.pixels import PixelSums, measure

@@ -22,10 +22,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from basrelief.batch import TARGETS, Sample
-from basrelief.data.decode import FileError, is_lossy, read_mask_values
+from basrelief.data.decode import FileError, read_mask_values
 from basrelief.data.folder_facts import check_headers, depth_facts, point_out_unknown_depth, recognise_masks
 from basrelief.data.folder_layout import SPLIT_NAMES, natural, writable
 from basrelief.data.folder_load import Reading, load_entry
+from basrelief.data.headers import is_lossy
 from basrelief.data.manifest_table import COLUMNS, Line, is_manifest, read_table
 from basrelief.data.source import SPLITS, DataOptions, Entry, Fault, Source
 from basrelief.errors import DataError, suggest

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from basrelief.data.decode import File, is_lossy, palette_of, read_mask_values
+from basrelief.data.decode import File, palette_of, read_mask_values
+from basrelief.data.headers import is_lossy
 
 NOISE = 24  # grey levels that saving with loss may add to a value
 COLOUR = 1 << 24  # codes of colours are COLOUR | 0xRRGGBB, so that no colour equals a grey value

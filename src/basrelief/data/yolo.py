@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from basrelief.data.coco_files import name_below, walk
-from basrelief.data.decode import IMAGE_SUFFIXES, FileError, image_size
+from basrelief.data.decode import IMAGE_SUFFIXES, FileError
 from basrelief.data.folder import detect_folder
 from basrelief.data.folder_layout import SPLIT_NAMES, writable
+from basrelief.data.headers import image_size
 from basrelief.data.instance_masks import fill_even_odd
 from basrelief.data.instance_source import Findings, add_without_outline, source_of
 from basrelief.data.instances import Category, Instance, Picture, Planes, choose_planes

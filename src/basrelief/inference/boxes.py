@@ -11,6 +11,7 @@ from scipy import ndimage
 from basrelief.inference.planes import MOST
 
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)  # eight: pixels that touch at a corner are connected
+_ROWS = 1024  # of a very large mask, that numpy may copy at a time with 8 bytes a pixel
 
 
 def find_boxes(labels: np.ndarray, soft: np.ndarray, *, min_area: int = 1) -> list[dict[str, Any]]:
@@ -73,12 +74,17 @@ def components(
         The number of all components, also of those left out.
     """
     parts, count = ndimage.label(mask, structure=_NEIGHBOURS)
-    areas = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    blocks = [slice(top, top + _ROWS) for top in range(0, len(mask), _ROWS)]
+    areas = np.zeros(count + 1, np.int64)
+    for rows in blocks:
+        areas += np.bincount(parts[rows].ravel(), minlength=count + 1)
+    areas = areas[1:]
     chosen = np.argsort(-areas, kind="stable")[:most]
     chosen = chosen[areas[chosen] >= min_area]
     ranks = np.zeros(count + 1, np.int32)
     ranks[1 + chosen] = np.arange(1, len(chosen) + 1)
-    parts = ranks[parts]
+    for rows in blocks:
+        parts[rows] = ranks[parts[rows]]
     places = ndimage.find_objects(parts, max_label=len(chosen))
     return ((place, parts[place] == rank) for rank, place in enumerate(places, 1)), count
 

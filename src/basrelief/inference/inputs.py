@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from basrelief.data.decode import IMAGE_SUFFIXES, Blob, FileError, image_size, read_image
+from basrelief.data.decode import IMAGE_SUFFIXES, Blob, FileError, read_image
+from basrelief.data.headers import image_size
 from basrelief.errors import DataError, UsageError
 from basrelief.inference.video import VIDEO_SUFFIXES, count_frames, read_frames, require_reader
 
