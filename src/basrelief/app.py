@@ -28,6 +28,7 @@ from basrelief.errors import DataError, OutputError, UsageError, unknown_name
 from basrelief.files import only_writer, read_json, write_atomic, write_text
 from basrelief.launch import launch
 from basrelief.option_texts import LARGEST_BATCH
+from basrelief.recipes import find_recipe, make_data
 from basrelief.studies import status
 from basrelief.studies.extend import is_study
 from basrelief.studies.factors import one_factor
@@ -41,7 +42,7 @@ from basrelief.studies.stored import asked_for, reopen
 from basrelief.studies.verdict import write_results
 from basrelief.studies.watcher import Running, StudyWatcher
 
-DEMO = {
+DEMO: dict[str, Any] = {
     "losses": ("bce(mask)", "ssim(mask)", "dice(mask)"),
     "network": "masknet",
     "resolution": (64, 64),
@@ -93,14 +94,23 @@ def settings_from(options: Mapping[str, Any], kind: type[StudySettings] | type[R
 
 
 def study(
-    data: str | Path, *, out: str | Path | None = None, watcher: StudyWatcher | None = None, **options: Any
+    data: str | Path | None = None,
+    *,
+    recipe: str | None = None,
+    scale: str | None = None,
+    out: str | Path | None = None,
+    watcher: StudyWatcher | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Compare losses on data, and write verdict, scores and report.
 
     Parameters
     ----------
     data
-        A folder, a file, or ``"scenes:500"``.
+        A folder, a file, or ``"scenes:500"``; with a recipe None: made data.
+    recipe, scale
+        A name of ``basrelief list recipes`` or a YAML file, and its scale: "smoke", "small" (the default) or "full".
+        Options that are given win over the recipe's.
     out
         The study's directory; ``runs/NAME`` by default. An unfinished study there goes on. A URL that fsspec knows
         (``"s3://bucket/study"``) keeps it there, with a copy in ``runs/NAME``.
@@ -121,6 +131,7 @@ def study(
         The document of ``verdict.json``, with ``"out"``, the directory, added, and ``"url"`` where one was given.
     """
     _refuse_launcher("study")
+    data, name, options = _prepared("study", data, recipe, scale, out, watcher, options)
     asked = checked(ExtensionSettings, {name: options.pop(name, None) for name in ExtensionSettings.model_fields})
     add_seeds, add_losses = asked.add_seeds or 0, asked.add_losses or ()
     if is_study(Path(data)):
@@ -128,7 +139,7 @@ def study(
     if add_seeds or add_losses:
         raise DataError(f"{data} holds no study to extend. Expected the directory that basrelief study left.")
     settings = canonical(settings_from({"location": str(data), **one_factor(options)}, StudySettings))
-    folder = begin_shared(str(out)) if is_url(out) else _out(out, settings.data.location, asked_for(settings))
+    folder = begin_shared(str(out)) if is_url(out) else _out(out, name, asked_for(settings))
     with _latest(folder):
         run_study(folder, settings, watcher or Quiet())
     return _published(folder)
@@ -165,7 +176,13 @@ def _published(folder: Path) -> dict[str, Any]:
 
 
 def train(
-    data: str | Path, *, out: str | Path | None = None, watcher: StudyWatcher | None = None, **options: Any
+    data: str | Path | None = None,
+    *,
+    recipe: str | None = None,
+    scale: str | None = None,
+    out: str | Path | None = None,
+    watcher: StudyWatcher | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Train one network, and return the document of its ``run.json`` with ``"run"``, the directory, added.
 
@@ -173,6 +190,7 @@ def train(
     that train the network together (and show its progress themselves); where a launcher such as ``torchrun`` has
     started this one among others, it joins them.
     """
+    data, name, options = _prepared("train", data, recipe, scale, out, watcher, options)
     started = processes.started_as_one_of()
     if started > 1:
         options["processes"] = started
@@ -184,16 +202,41 @@ def train(
             "--accumulate. Use a larger --batch-size, or fewer parts."
         )
     if settings.processes > 1 and started == 1:
-        folder = _out(out, settings.data.location, asked_for(settings))
+        folder = _out(out, name, asked_for(settings))
         with _latest(folder):
             return launch(settings.data.location, str(folder), _plain(options), settings.processes)
     with processes.joined(settings.train.device):
         if not processes.is_first():  # the first says where
             return run_training(Path(), settings, Quiet())
-        folder = _out(out, settings.data.location, asked_for(settings))
+        folder = _out(out, name, asked_for(settings))
         with _latest(folder):
             run = run_training(folder, settings, watcher or Quiet())
     return {"run": str(folder), **run}
+
+
+def _prepared(
+    command: str,
+    data: str | Path | None,
+    recipe: str | None,
+    scale: str | None,
+    out: str | Path | None,
+    watcher: StudyWatcher | None,
+    options: dict[str, Any],
+) -> tuple[str, str, dict[str, Any]]:
+    """Return data, the name of what will be made, and the options of a command; a recipe fills in what is not given."""
+    if recipe is None:
+        if scale is not None:
+            raise UsageError(f"--scale {scale} is that of a recipe: give --recipe NAME with it.")
+        if data is None:
+            raise UsageError("Give DATA, a folder or a file, or --recipe NAME (basrelief list recipes).")
+        return str(data), Path(data).name, options
+    found, size = find_recipe(recipe, command), scale or "small"
+    given = {name: value for name, value in options.items() if value is not None}
+    if data is None:
+        home = Path("runs") if out is None or is_url(out) else Path(out).parent
+        progress = None if watcher is None else watcher.packing
+        data = make_data(found.data.made, found.data_at(size), home / "data", progress)
+    return str(data), f"{found.name}-{size}", {**found.options_at(size), **given}
 
 
 def _refuse_launcher(command: str) -> None:
@@ -232,7 +275,7 @@ def lr_range(
     # One epoch, so that none are chosen and spoken of; stages have theirs.
     epochs = None if ":" in str(options.get("resolution")) else 1
     settings = canonical(settings_from({"location": str(data), **options, "epochs": epochs}, LrRangeSettings))
-    folder = _out(out, settings.data.location, asked_for(settings))
+    folder = _out(out, Path(data).name, asked_for(settings))
     found = run_lr_range(folder, settings, watcher or Quiet())
     return {**found, "out": str(folder), "written": str(folder / PAGE)}
 
@@ -297,7 +340,7 @@ def demo(
     return study("scenes:360", out=out, watcher=watcher, seeds=seeds, device=device, **DEMO)
 
 
-def _out(out: str | Path | None, data: str | Path, asked: dict[str, Any]) -> Path:
+def _out(out: str | Path | None, name: str, asked: dict[str, Any]) -> Path:
     """Return the output directory: as given, or the next free (or equal, unfinished) ``runs/NAME``."""
     if is_url(out):
         raise UsageError(f"--out {out}: only a study can be kept at a URL. Give a folder.")
@@ -306,7 +349,7 @@ def _out(out: str | Path | None, data: str | Path, asked: dict[str, Any]) -> Pat
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"--out {folder} is a file; expected a folder, which is made if needed.")
         return folder.resolve() if folder.is_symlink() else folder
-    stem = Path(str(data)).name.replace(":", "-") or "study"
+    stem = name.replace(":", "-") or "study"
     for number in itertools.count(1):
         folder = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
         plan = folder / "plan.json"

@@ -24,10 +24,12 @@ from basrelief.cli_options import (
     SPLIT_OPTIONS,
     TRAIN_OPTIONS,
     WATCH_OPTIONS,
-    Data,
+    DataOrRecipe,
     Device,
     Json,
     Out,
+    RecipeName,
+    Scale,
     give,
     to_json,
     with_options,
@@ -48,13 +50,15 @@ app = typer.Typer(
 @app.command()
 @with_options(DATA_OPTIONS, SPLIT_OPTIONS, TRAIN_OPTIONS, WATCH_OPTIONS)
 def train(
-    data: Data,
+    data: DataOrRecipe = None,
     loss: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Such as 'bce(mask) + 2*dice(mask)'.  [default: chosen]")
     ] = None,
     processes: Annotated[
         int | None, typer.Option(metavar="N", help="Processes that share each batch, one for each GPU.  [default: 1]")
     ] = None,
+    recipe: RecipeName = None,
+    scale: Scale = None,
     out: Out = None,
     device: Device = None,
     as_json: Json = False,
@@ -66,7 +70,8 @@ def train(
 
     others = os.environ.get("RANK", "0") != "0"  # started by a launcher; the first process alone talks to the user
     with contextlib.nullcontext() if others or (processes or 1) > 1 else StudyProgress() as watcher:
-        run = functions.train(data, out=out, watcher=watcher, loss=loss, device=device, processes=processes, **options)
+        given = {"loss": loss, "device": device, "processes": processes, **options}
+        run = functions.train(data, recipe=recipe, scale=scale, out=out, watcher=watcher, **given)
     if not others:
         give(run, as_json, _say_run)
 
@@ -86,11 +91,12 @@ def report(
 @app.command(name="list")
 def list_(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="losses, metrics, models, formats, augmentations or schedules.")
+        str,
+        typer.Argument(metavar="KIND", help="losses, metrics, models, formats, augmentations, schedules or recipes."),
     ],
     as_json: Json = False,
 ) -> None:
-    """List what there is: losses, metrics, models, formats, augmentations, schedules."""
+    """List what there is: losses, metrics, models, formats, augmentations, schedules, recipes."""
     from basrelief.listing import table
     from basrelief.terminal import show_table
 

@@ -14,6 +14,22 @@ Data = Annotated[
     str,
     typer.Argument(metavar="DATA", help="A folder or file in any known format (basrelief list formats), or scenes:N."),
 ]
+DataOrRecipe = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[DATA]",
+        help="A folder or file in any known format (basrelief list formats), or scenes:N. Optional with --recipe.",
+        show_default=False,
+    ),
+]
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="NAME", help="A write-up's experiment (basrelief list recipes), or a YAML file."),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Of a recipe: smoke (seconds), small (minutes) or full.  [default: small]"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Out = Annotated[str | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")]  # or a URL
 Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")]

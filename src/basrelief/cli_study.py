@@ -12,10 +12,12 @@ from basrelief.cli_options import (
     SPLIT_OPTIONS,
     TRAIN_OPTIONS,
     WATCH_OPTIONS,
-    Data,
+    DataOrRecipe,
     Device,
     Json,
     Out,
+    RecipeName,
+    Scale,
     give,
     with_options,
 )
@@ -37,7 +39,7 @@ FACTOR_OPTIONS: dict[str, tuple[Any, str]] = {
 @app.command()
 @with_options(DATA_OPTIONS, SPLIT_OPTIONS, TRAIN_OPTIONS | FACTOR_OPTIONS, WATCH_OPTIONS, EXECUTION_OPTIONS)
 def study(
-    data: Data,
+    data: DataOrRecipe = None,
     loss: Annotated[
         list[str] | None,
         typer.Option(metavar="TEXT", help="A loss to compare, such as 'bce(mask) + 2*dice(mask)'; repeat for each."),
@@ -76,6 +78,8 @@ def study(
     add_loss: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="Likewise a further loss; repeat for each.")
     ] = None,
+    recipe: RecipeName = None,
+    scale: Scale = None,
     out: Out = None,
     device: Device = None,
     as_json: Json = False,
@@ -93,6 +97,8 @@ def study(
     if status:
         if add_seeds or add_loss:
             raise UsageError("--status only looks: leave --add-seeds and --add-loss out, or --status.")
+        if data is None:
+            raise UsageError("--status needs the directory of a study as DATA.")
         give(functions.study_status(data), as_json, show_status)
         return
     given = {
@@ -110,7 +116,7 @@ def study(
         **options,
     }
     with StudyProgress() as watcher:
-        verdict = functions.study(data, out=out, watcher=watcher, **given)
+        verdict = functions.study(data, recipe=recipe, scale=scale, out=out, watcher=watcher, **given)
     give(verdict, as_json, say_verdict)
     if all(row["mean"] is None for row in verdict["losses"]):
         raise typer.Exit(1)

@@ -18,12 +18,15 @@ from basrelief.losses.spec import LossSpec
 from basrelief.metrics import METRICS
 from basrelief.models import ENCODERS, MODELS, ModelSpec, options_of
 from basrelief.models.encoders import OPTIONS, PATTERN
+from basrelief.recipes import RECIPES
+from basrelief.recipes.recipe import FOLDER, read_recipe
 from basrelief.schedules import SCHEDULES, schedule_options
 
-KINDS = ("losses", "metrics", "models", "formats", "augmentations", "schedules")
+KINDS = ("losses", "metrics", "models", "formats", "augmentations", "schedules", "recipes")
 SHORT = (
     "call",
     "name",
+    "command",
     "targets",
     "better",
     "unit",
@@ -35,7 +38,7 @@ SHORT = (
 
 
 def table(kind: str) -> list[dict[str, Any]]:
-    """Return the lines of a table: losses (with their wrappers), metrics, models, formats, augmentations, schedules."""
+    """Return the lines of one of ``KINDS``; losses have their wrappers with them."""
     if kind == "losses":
         return [*map(_loss, LOSSES), *map(_wrapper, WRAPPERS)]
     if kind == "metrics":
@@ -48,6 +51,8 @@ def table(kind: str) -> list[dict[str, Any]]:
         return [_augmentation(name) for name in AUGMENTATIONS]
     if kind == "schedules":
         return [_schedule(name) for name in SCHEDULES]
+    if kind == "recipes":
+        return [_recipe(name) for name in RECIPES]
     raise UsageError(f"Cannot list {kind!r}: use {', '.join(KINDS[:-1])} or {KINDS[-1]}.")
 
 
@@ -175,6 +180,19 @@ def augment_page() -> str:
                 cells = (f"`{option}`", f"`{facts['default']!r}`", facts["takes"], facts["meaning"])
                 lines.append(f"| {' | '.join(map(_cell, cells))} |")
     return "\n".join([*lines, ""])
+
+
+def _recipe(name: str) -> dict[str, Any]:
+    recipe = read_recipe(FOLDER / f"{name}.yaml")
+    return {
+        "name": name,
+        "command": f"basrelief {recipe.command} --recipe {name}",
+        "summary": recipe.title,
+        "write_up": recipe.write_up,
+        "dataset": recipe.dataset,
+        "made": recipe.data.made,
+        "scales": {scale: line.takes for scale, line in recipe.scales.items()},
+    }
 
 
 def _schedule(name: str) -> dict[str, Any]:
