@@ -20,15 +20,14 @@ def show_scores(
 
     ``counts`` says how many masks were empty, which scores them 1 where nothing is predicted.
     """
-    from basrelief.metrics import is_in_unit
+    from basrelief.metrics import is_in_unit, is_pooled_name, pooled_name, unpooled_name
 
     _out.print(title, markup=False)
     table = _table("metric", "mean", "pooled")
     for name, value in metrics.items():
-        if "_pooled" in name and name.replace("_pooled", "", 1) in metrics:
+        if is_pooled_name(name) and unpooled_name(name) in metrics:
             continue
-        base, at, alignment = name.partition("@") if name.startswith("depth/") else (name, "", "")
-        pooled = f"{base}_pooled{at}{alignment}"
+        pooled = pooled_name(name)
         own = f" {unit}" if unit and is_in_unit(name) else ""
         both = (_number(value) + own, _number(metrics[pooled]) + own if pooled in metrics else "")
         table.add_row(name, *both)
@@ -38,7 +37,7 @@ def show_scores(
 
 def show_evaluation(result: Mapping[str, Any]) -> None:
     """Print every metric with its interval, the parts of the images, and what is to be known of it."""
-    from basrelief.metrics import is_in_unit
+    from basrelief.metrics import is_in_unit, is_pooled_name, pooled_name, unpooled_name
     from basrelief.report.scores import say_images
 
     _notes([result["note"], *result["notes"]])
@@ -46,10 +45,9 @@ def show_evaluation(result: Mapping[str, Any]) -> None:
     level = f"{100 * result['level']:g} % interval"
     table = _table("metric", "mean", level, "pooled", level)
     for name, value in metrics.items():
-        if "_pooled" in name and name.replace("_pooled", "", 1) in metrics:
+        if is_pooled_name(name) and unpooled_name(name) in metrics:
             continue
-        base, at, alignment = name.partition("@") if name.startswith("depth/") else (name, "", "")
-        pooled = f"{base}_pooled{at}{alignment}"
+        pooled = pooled_name(name)
         own = f" {unit}" if unit and is_in_unit(name) else ""
         cells = [_number(value) + own, _interval(intervals[name])]
         cells += [_number(metrics[pooled]) + own, _interval(intervals[pooled])] if pooled in metrics else []

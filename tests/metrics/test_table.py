@@ -3,7 +3,17 @@ from __future__ import annotations
 import pytest
 
 from basrelief.errors import UsageError
-from basrelief.metrics import METRICS, alignments_of, check_metric, higher_is_better, is_in_unit, metric_spec
+from basrelief.metrics import (
+    METRICS,
+    alignments_of,
+    check_metric,
+    higher_is_better,
+    is_in_unit,
+    is_pooled_name,
+    metric_spec,
+    pooled_name,
+    unpooled_name,
+)
 
 BOTH = ("mask", "depth")
 ERRORS = ("ece", "checkerboard", "rmse", "mae", "abs_rel", "sq_rel", "log10", "rmse_log", "silog")
@@ -69,3 +79,11 @@ def test_a_metric_that_cannot_decide_is_refused_with_the_reason(name: str, messa
 def test_an_alignment_that_is_not_there_is_refused_with_the_reason(name: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         check_metric(name, BOTH)
+
+
+def test_pooled_names_and_back() -> None:
+    assert pooled_name("depth/rmse@median") == "depth/rmse_pooled@median"
+    for name in METRICS:
+        assert METRICS[name].pooled == is_pooled_name(name)
+        assert unpooled_name(pooled_name(unpooled_name(name))) == unpooled_name(name)
+    assert not is_pooled_name("mask/iou/oil_pooled@sea/left")  # a class may have any name

@@ -6,6 +6,7 @@ A metric is a function and a line of the table. Most divide sums over an image's
 
 from __future__ import annotations
 
+from basrelief.metrics.names import is_pooled_name, pooled_name, unpooled_name
 from basrelief.metrics.score import count_images, pool, score_batch, summarise
 from basrelief.metrics.spec import MetricSpec
 from basrelief.metrics.table import (
@@ -31,10 +32,13 @@ __all__ = [
     "default_metric",
     "higher_is_better",
     "is_in_unit",
+    "is_pooled_name",
     "main_metrics",
     "metric_spec",
     "metrics_for",
     "pool",
+    "pooled_name",
     "score_batch",
     "summarise",
+    "unpooled_name",
 ]

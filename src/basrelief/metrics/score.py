@@ -12,8 +12,9 @@ from torch import Tensor
 
 from basrelief.errors import unknown_name
 from basrelief.functional.align import align_median, align_scale_shift
+from basrelief.metrics.names import unpooled_name
 from basrelief.metrics.spec import Planes
-from basrelief.metrics.table import ALIGNMENTS, METRICS, alignments_of, base_metric, metrics_for
+from basrelief.metrics.table import ALIGNMENTS, METRICS, alignments_of, metrics_for
 
 _ALIGN = {"median": align_median, "scale_shift": align_scale_shift}
 
@@ -55,7 +56,7 @@ def score_batch(
     """
     scores: dict[str, Tensor] = {}
     # A pooled metric, or one of a class, comes with the metric that it belongs to.
-    wanted = None if metrics is None else {_without_pooled(name) for name in metrics}
+    wanted = None if metrics is None else {unpooled_name(name) for name in metrics}
     align = list(dict.fromkeys([*align, *itertools.chain(*map(alignments_of, metrics or ()))]))
     for group, planes in _groups(preds, targets, depth_max, mask_threshold, align):
         target, at, alignment = group.partition("@")
@@ -128,7 +129,7 @@ def pool(scores: Mapping[str, np.ndarray], weights: np.ndarray | None = None) ->
     """
     pooled: dict[str, np.ndarray] = {}
     for name, spec in METRICS.items():
-        target, base = name.split("/")[0], name.removesuffix("_pooled")
+        target, base = name.split("/")[0], unpooled_name(name)
         for suffix in ("", *(f"@{alignment}" for alignment in ALIGNMENTS)) if spec.pooled else ():
             if base + suffix in scores:
                 parts = (scores[_sum_name(target + suffix, spec.sums, field)] for field in spec.sums._fields)
@@ -164,12 +165,6 @@ def count_images(
     if "_depth/known" in scores:
         counts["depth_unknown"] = images - int((scores["_depth/known"] > 0).any(1).sum())
     return counts
-
-
-def _without_pooled(name: str) -> str:
-    base = base_metric(name)
-    suffix = name[len(base) :] if name.startswith("depth/") else ""
-    return base.removesuffix("_pooled") + suffix
 
 
 def _sum_name(group: str, kind: Any, field: str) -> str:

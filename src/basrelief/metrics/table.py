@@ -13,6 +13,7 @@ from basrelief.errors import UsageError, unknown_name
 from basrelief.metrics import depth, mask, structure
 from basrelief.metrics.depth import Errors, Ratios
 from basrelief.metrics.mask import Calibration, HardOverlap, SoftOverlap
+from basrelief.metrics.names import pooled_name, unpooled_name
 from basrelief.metrics.spec import MetricSpec
 
 DEFINITIONS_VERSION = 2  # written into every result; raised when a definition here changes
@@ -182,7 +183,7 @@ def _with_pooled() -> dict[str, MetricSpec]:
         for name, spec in lines.items():
             if spec.sums is not None and name not in _NOT_POOLED:
                 meaning = f"{spec.meaning} All images together."
-                table[f"{name}_pooled"] = replace(spec, meaning=meaning, pooled=True, by_class=False, main=False)
+                table[pooled_name(name)] = replace(spec, meaning=meaning, pooled=True, by_class=False, main=False)
     return table
 
 
@@ -282,7 +283,7 @@ def check_metric(
     if spec.pooled:
         raise UsageError(
             f"The metric {name!r} has one value for all images together; runs are compared by one that scores each "
-            f"image, such as {name.replace('_pooled', '', 1)!r}."
+            f"image, such as {unpooled_name(name)!r}."
         )
     if resolution is not None and min(resolution) < spec.smallest:
         raise UsageError(f"The metric {name!r} needs at least {spec.smallest} px a side, not {resolution}.")

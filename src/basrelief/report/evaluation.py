@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from basrelief.metrics import is_pooled_name
 from basrelief.report.contents import MetricFacts, Pictures
 from basrelief.report.page import template_of
 from basrelief.report.panels import Axis, linear_axis
@@ -66,7 +67,7 @@ def render_evaluation(
         The command line that makes the page again; "" leaves it out.
     """
     primary = facts_of(metrics, document["primary"])
-    lines = [_line(facts, document) for facts in metrics if "_pooled" not in facts.name]
+    lines = [_line(facts, document) for facts in metrics if not is_pooled_name(facts.name)]
     kinds = {facts.name: facts.main or facts.name == primary.name for facts in metrics}
     title = title_of(str(document["run"]))
     number = 0 if pictures is None else len(pictures.ids)

@@ -22,7 +22,7 @@ from basrelief.engine.lr_range import lr_range
 from basrelief.engine.run_plan import build_model
 from basrelief.errors import DataError, TrainingError
 from basrelief.files import read_json, write_json
-from basrelief.metrics import metric_spec
+from basrelief.metrics import metric_spec, unpooled_name
 from basrelief.option_texts import SEARCH
 from basrelief.seeding import stream_seed
 from basrelief.studies.execute import run_trials
@@ -135,7 +135,7 @@ class _Search:
         higher, lower = self.score(best), self.score(rate)
         assert higher is not None
         assert lower is not None
-        metric = str(self.prepared.plan.train.metric).replace("_pooled", "")
+        metric = unpooled_name(str(self.prepared.plan.train.metric))
         frames = [self._scores(one) for one in (best, rate)]
         if not all(metric in frame.columns for frame in frames):
             return higher == lower
