@@ -14,7 +14,7 @@ from basrelief.errors import unknown_name
 from basrelief.functional.align import align_median, align_scale_shift
 from basrelief.metrics.names import unpooled_name
 from basrelief.metrics.spec import Planes
-from basrelief.metrics.table import ALIGNMENTS, METRICS, alignments_of, metrics_for
+from basrelief.metrics.table import ALIGNMENTS, METRICS, alignments_of, base_metric, metrics_for
 
 _ALIGN = {"median": align_median, "scale_shift": align_scale_shift}
 
@@ -56,7 +56,7 @@ def score_batch(
     """
     scores: dict[str, Tensor] = {}
     # A pooled metric, or one of a class, comes with the metric that it belongs to.
-    wanted = None if metrics is None else {unpooled_name(name) for name in metrics}
+    wanted = None if metrics is None else {_scored_as(name) for name in metrics}
     align = list(dict.fromkeys([*align, *itertools.chain(*map(alignments_of, metrics or ()))]))
     for group, planes in _groups(preds, targets, depth_max, mask_threshold, align):
         target, at, alignment = group.partition("@")
@@ -165,6 +165,11 @@ def count_images(
     if "_depth/known" in scores:
         counts["depth_unknown"] = images - int((scores["_depth/known"] > 0).any(1).sum())
     return counts
+
+
+def _scored_as(name: str) -> str:
+    """Return the metric that a pooled one, or one of a class, comes with; alignment is kept: it is computed apart."""
+    return unpooled_name(name if name.startswith("depth/") else base_metric(name))
 
 
 def _sum_name(group: str, kind: Any, field: str) -> str:
