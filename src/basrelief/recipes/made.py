@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from basrelief.errors import UsageError, unknown_name
 from basrelief.files import new_folder, only_writer, read_json, write_json
+from basrelief.recipes.made_coco import make_objects
 from basrelief.recipes.made_shapes import make_shapes
 
 FACTS = "made.json"  # written last; what stands beside it is whole
@@ -25,6 +26,7 @@ class Made(NamedTuple):
 
 
 MADE: dict[str, Made] = {
+    "coco-objects": Made(make_objects, {"train": 200, "test": 50, "seed": 0}),
     "purdue-shapes": Made(make_shapes, {"train": 1000, "test": 200, "seed": 0}),
 }
 
