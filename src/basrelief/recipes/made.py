@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from basrelief.errors import UsageError, unknown_name
 from basrelief.files import new_folder, only_writer, read_json, write_json
 from basrelief.recipes.made_coco import make_objects
+from basrelief.recipes.made_quartets import QUARTETS, make_quartets
 from basrelief.recipes.made_shapes import make_shapes
 
 FACTS = "made.json"  # written last; what stands beside it is whole
@@ -25,8 +26,13 @@ class Made(NamedTuple):
     location: str = "."
 
 
+_OF_QUARTETS = {
+    **{"layout": "a", "backgrounds": 20, "foregrounds": 20, "positions": 2, "resolution": 64, "jpeg": 60},
+    **{"split": "70/15/15", "unseen": 0, "seed": 0},
+}
 MADE: dict[str, Made] = {
     "coco-objects": Made(make_objects, {"train": 200, "test": 50, "seed": 0}),
+    "quartets": Made(make_quartets, _OF_QUARTETS, QUARTETS),
     "purdue-shapes": Made(make_shapes, {"train": 1000, "test": 200, "seed": 0}),
 }
 
