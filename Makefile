@@ -1,13 +1,14 @@
 # make setup   everything, into .venv; does nothing the second time
 # make demo    three losses compared on generated scenes; leaves runs/demo/report.html
 # make test    format, lint, types, layers, tests: the one command
+# make docs    the documentation as pages, in site/; a warning fails it
 PYTHON ?= python3
 # Files of tests that run at once. Each file stays in one process, since it trains once what its tests look at.
 # One thread in each: the threads of several processes would wait for each other, and the tests' networks are small.
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: setup demo test bench clean
+.PHONY: setup demo test docs bench clean
 
 setup: .venv/.ready
 
@@ -28,6 +29,9 @@ test: setup
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not slow" --numprocesses $(WORKERS) --dist loadfile
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: setup
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/losses.py
@@ -37,4 +41,4 @@ bench: setup
 	$(BIN)/python benchmarks/export.py
 
 clean:
-	rm -rf .venv runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv runs site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -116,14 +116,12 @@ def study(
         (``"s3://bucket/study"``) keeps it there, with a copy in ``runs/NAME``.
     watcher
         Told of progress; nothing by default.
-    add_seeds, add_losses
-        With the directory of a study as ``data``: how many seeds more, and which losses. Such a directory alone goes on
-        with its study.
     **options
         The command line's options with underscores: ``losses=("bce(mask)", "dice(mask)")``, ``seeds=3``,
         ``network="masknet"``, ``resolution=(64, 64)``, ``epochs=6``, ``lr=1e-3``, and those of ``StudySettings``,
         ``DataSettings`` and ``TrainSettings``. To compare something else than losses:
-        ``vary="network", network=("masknet", "relief")``.
+        ``vary="network", network=("masknet", "relief")``. With the directory of a study as ``data``, ``add_seeds=2``
+        and ``add_losses=("focal(mask)",)`` extend it; such a directory alone goes on with its study.
 
     Returns
     -------

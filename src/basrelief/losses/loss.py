@@ -145,6 +145,8 @@ class Loss(nn.Module):
     ) -> LossValue:
         """Compute the loss of a batch.
 
+        Every loss gives first derivatives; second ones are not there.
+
         Parameters
         ----------
         outputs
@@ -154,8 +156,6 @@ class Loss(nn.Module):
             a ``Batch`` is such a mapping.
         activations
             Head -> one of ``ACTIVATIONS``; sigmoid where not given.
-
-        Every loss gives first derivatives; second ones are not there.
 
         Raises
         ------

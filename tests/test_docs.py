@@ -1,0 +1,61 @@
+"""The documentation as a site: it builds without a warning, needs no network, and its notebook runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip(
+        "mkdocstrings", reason="the site is built with mkdocs-material and mkdocstrings, of the extra dev"
+    )
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr
+    return folder
+
+
+def test_the_site_builds_without_a_warning_and_has_a_page_for_every_file(site: Path) -> None:
+    pages = {str(page.relative_to(site).with_suffix("")) for page in site.rglob("*.html")}
+    written = {str(page.relative_to(ROOT / "docs").with_suffix("")) for page in (ROOT / "docs").rglob("*.md")}
+    assert written <= pages
+    assert "repository/CONTRIBUTING" in pages
+    assert "repository/examples/onnx_consumer.py" in pages  # a page links to it, and a site has only pages
+
+
+def test_the_site_asks_no_network_for_anything(site: Path) -> None:
+    fetched = re.compile(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^\"'> ]+")
+    for page in site.rglob("*.html"):
+        found = [one for one in fetched.findall(page.read_text()) if 'rel="canonical"' not in one]
+        assert not found, f"{page.relative_to(site)}: {found}"
+    for sheet in site.rglob("*.css"):
+        assert not re.findall(r"url\([\"']?(?:https?:)?//|@import", sheet.read_text()), sheet.relative_to(site)
+
+
+def test_the_reference_has_every_public_name_and_every_loss(site: Path) -> None:
+    import basrelief
+    from basrelief import statistics
+    from basrelief.losses import LOSSES
+
+    reference = "".join(page.read_text() for page in (site / "api").glob("*.html"))
+    for name in basrelief._HOMES:
+        assert f'id="{getattr(basrelief, name).__module__}.{name}"' in reference, name
+    for spec in LOSSES.values():
+        assert f'id="{spec.function.__module__}.{spec.function.__name__}"' in reference
+    missing = [
+        name for name in statistics.__all__ if callable(getattr(statistics, name)) and f'.{name}"' not in reference
+    ]
+    assert missing in ([], ["Decision"])
