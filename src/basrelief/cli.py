@@ -12,13 +12,15 @@ import json
 import os
 import signal
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from basrelief import __version__, cli_data, cli_models, cli_share, cli_study, cli_train, cli_use
+from basrelief import __version__, cli_data, cli_doctor, cli_models, cli_share, cli_study, cli_train, cli_use
+from basrelief.cli_help import lay_out
 from basrelief.cli_options import (
     DATA_OPTIONS,
     SPLIT_OPTIONS,
@@ -35,6 +37,7 @@ from basrelief.cli_options import (
     with_options,
 )
 from basrelief.cli_study import say_verdict
+from basrelief.cli_values import offer
 from basrelief.errors import BasreliefError
 
 app = typer.Typer(
@@ -43,7 +46,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
 
@@ -52,7 +55,10 @@ app = typer.Typer(
 def train(
     data: DataOrRecipe = None,
     loss: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Such as 'bce(mask) + 2*dice(mask)'.  [default: chosen]")
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Such as 'bce(mask) + 2*dice(mask)'.  [default: chosen]", autocompletion=offer("loss")
+        ),
     ] = None,
     processes: Annotated[
         int | None, typer.Option(metavar="N", help="Processes that share each batch, one for each GPU.  [default: 1]")
@@ -79,10 +85,18 @@ def train(
 @app.command()
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a study.")],
-    to: Annotated[str, typer.Option(metavar="KIND", help="html, markdown (md), pdf, png, badge or json.")] = "html",
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND", help="html, markdown (md), pdf, png, badge or json.", autocompletion=offer("report")
+        ),
+    ] = "html",
     as_json: Json = False,
 ) -> None:
-    """Write the verdict and the report of a study again, from what its trainings left."""
+    """Write the report of a study again, or in another form.
+
+    The verdict is computed anew, from what the trainings left.
+    """
     from basrelief import app as functions
 
     give(functions.report(directory, to=to), as_json, say_verdict)
@@ -92,11 +106,15 @@ def report(
 def list_(
     kind: Annotated[
         str,
-        typer.Argument(metavar="KIND", help="losses, metrics, models, formats, augmentations, schedules or recipes."),
+        typer.Argument(
+            metavar="KIND",
+            help="losses, metrics, models, formats, augmentations, schedules or recipes.",
+            autocompletion=offer("kind"),
+        ),
     ],
     as_json: Json = False,
 ) -> None:
-    """List what there is: losses, metrics, models, formats, augmentations, schedules, recipes."""
+    """List what there is: losses, metrics, models and more."""
     from basrelief.listing import table
     from basrelief.terminal import show_table
 
@@ -114,7 +132,10 @@ def demo(
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """A study on generated scenes, in minutes: BCE, SSIM or Dice for masks."""
+    """Try it: a study on generated scenes, in minutes.
+
+    It compares BCE, SSIM and Dice for masks, and leaves a verdict and a report.
+    """
     from basrelief import app as functions
     from basrelief.terminal_study import StudyProgress
 
@@ -129,6 +150,8 @@ app.add_typer(cli_models.app)
 app.add_typer(cli_train.app)
 app.add_typer(cli_share.app)
 app.add_typer(cli_use.app)
+app.add_typer(cli_doctor.app)
+lay_out(app)
 
 
 def _version(wanted: bool) -> None:
@@ -156,6 +179,10 @@ def _say_run(run: dict[str, Any]) -> None:
 
 STOPPED = "Stopped. The same command goes on from whatever was finished."
 STOPPED_WHOLE = "Stopped. Nothing was written: the same command starts again."
+OUR_FAULT = (
+    "This is a fault in Basrelief, not in what it was given. Please report it, with the lines above, the command, and "
+    "what basrelief doctor says."
+)
 WHOLE = ("evaluate", "compare", "export")  # commands that write nothing until all is done
 
 
@@ -175,7 +202,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", module="PIL")  # what it warns of, our own faults say by file
     try:
-        app(standalone_mode=True)
+        app(prog_name="basrelief", standalone_mode=True)
     except BasreliefError as error:
         _end(str(error), error.exit_code)
     except SystemExit as end:
@@ -187,17 +214,49 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENAMETOOLONG):
-            raise
-        _end(f"{error.strerror}: {error.filename or 'a file that was being written'}.", 1)
-    except Exception:
-        if not _Stopped.asked:
-            raise
-        _end(_say_stopped(), 1)  # a library that was at work wrapped it in an error of its own
+    except Exception as error:
+        if _Stopped.asked:  # a library that was at work wrapped it in an error of its own
+            _end(_say_stopped(), 1)
+        _end_with(error)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):  # all is done: to be stopped while Python ends needs no words
             signal.signal(number, signal.SIG_DFL)
+
+
+# What the system may refuse, and what to do about it; anything else it says in its own words.
+REMEDIES = {
+    errno.EMFILE: "Raise the limit of open files (ulimit -n 4096), or lower --jobs and --workers.",
+    errno.ENFILE: "The whole machine has too many files open: end other programs.",
+    errno.ENOSPC: "Free some space and run the same command again.",
+    errno.EDQUOT: "Free some space and run the same command again.",
+    errno.EIO: "The disk or the network behind it has failed; look after it before going on.",
+    errno.ESTALE: "The network folder has gone away; mount it again, and run the same command again.",
+    errno.ELOOP: "A link leads back to itself: mend or remove it.",
+    errno.ENOENT: "It was there, or was to be, and is not: was it removed meanwhile?",
+    errno.ENOMEM: "Close other programs, or ask for less: a smaller --batch-size, --resolution or --jobs.",
+    errno.EACCES: "Change its permissions, or choose another place.",
+    errno.EPERM: "Change its permissions, or choose another place.",
+    errno.EROFS: "Choose another place.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+}
+
+
+def _end_with(error: Exception) -> None:
+    """End with what nobody turned into a message of ours: the system's refusals, and faults of Basrelief."""
+    from basrelief.launch import is_neighbour_lost
+
+    if isinstance(error, OSError) and error.errno is not None:
+        name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+        remedy = REMEDIES.get(error.errno, "")
+        _end(f"{error.strerror}: {name or 'a file that was being read or written'}.{remedy and f' {remedy}'}", 1)
+    if isinstance(error, MemoryError):
+        _end(f"Memory does not suffice. {REMEDIES[errno.ENOMEM]}", 1)
+    if isinstance(error, ImportError) and error.name and error.name.partition(".")[0] != "basrelief":
+        _end(f"The package {error.name!r} cannot be loaded ({error}). basrelief doctor says what to install.", 1)
+    if is_neighbour_lost(error):
+        sys.exit(1)  # the process that ended first has said why
+    traceback.print_exception(error)
+    _end(f"{OUR_FAULT} ({type(error).__name__}: {error})", 1)
 
 
 def _say_stopped() -> str:

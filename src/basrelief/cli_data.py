@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from basrelief.cli_options import DATA_OPTIONS, SPLIT_OPTIONS, Data, Json, give, say_aside, to_json, with_options
+from basrelief.cli_values import offer
 
 app = typer.Typer()
 generate = typer.Typer(help="Make data: shapes or scenes, as files.", rich_markup_mode=None)
@@ -26,7 +27,10 @@ def inspect_(
     as_json: Json = False,
     options: Any = None,
 ) -> None:
-    """What is here, what is wrong with it, and what a study's splits would share."""
+    """Look at data: what is here, and what is wrong with it.
+
+    Also how a study would divide it, and what its splits would share.
+    """
     from basrelief import app_data as functions
     from basrelief.terminal import counting, show_inspection
 
@@ -58,7 +62,10 @@ def pack(
     as_json: Json = False,
     options: Any = None,
 ) -> None:
-    """Decode everything once, into a store that trainings read; again, only what changed."""
+    """Decode everything once, into a store that trainings read.
+
+    The same command again decodes only what changed.
+    """
     from basrelief import app_data as functions
     from basrelief.terminal import counting
 
@@ -102,7 +109,10 @@ def compose(
     as_json: Json = False,
     options: Any = None,
 ) -> None:
-    """Paste cut-outs onto backgrounds: a training set with masks and depth."""
+    """Paste cut-outs onto backgrounds, with their masks and depth.
+
+    The result is a training set: image, empty background, mask, and depth where --depths or --teacher gives it.
+    """
     from basrelief import app_data as functions
     from basrelief.terminal import counting
 
@@ -119,7 +129,9 @@ def generate_purdue_shapes(
     box_keys: Annotated[
         str,
         typer.Option(
-            metavar="KIND", help="Boxes by value (50 to 250), or by plane (0 to 4), as DLStudio's own reader needs."
+            metavar="KIND",
+            help="Boxes by value (50 to 250), or by plane (0 to 4), as DLStudio's own reader needs.",
+            autocompletion=offer("box_keys"),
         ),
     ] = "value",
     as_json: Json = False,

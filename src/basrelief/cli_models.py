@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from basrelief.cli_options import Json, give
+from basrelief.cli_values import offer
 
 app = typer.Typer()
 
@@ -15,7 +16,11 @@ app = typer.Typer()
 def summary(
     network: Annotated[
         str,
-        typer.Argument(metavar="NETWORK", help="A network (basrelief list models), such as 'munet(blocks=8)'."),
+        typer.Argument(
+            metavar="NETWORK",
+            help="A network (basrelief list models), such as 'munet(blocks=8)'.",
+            autocompletion=offer("network"),
+        ),
     ],
     resolution: Annotated[str, typer.Option(metavar="TEXT", help="N or HEIGHTxWIDTH in pixels.")] = "64",
     mask_classes: Annotated[int, typer.Option(metavar="N", help="Planes of mask; 0 for depth alone.")] = 1,
@@ -30,7 +35,10 @@ def summary(
     every: Annotated[bool, typer.Option("--all", help="Show the modules inside of modules as well.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Layers, shapes, parameters, multiply-adds, and memory for training."""
+    """Show a network: its layers, shapes, parameters and memory.
+
+    Also the multiply-adds of one image, and what training takes.
+    """
     from basrelief.config import Stage, checked
     from basrelief.models import find_model, parse_model
     from basrelief.models.summary import summarise_network

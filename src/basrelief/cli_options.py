@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from basrelief.cli_values import offer
+
 Data = Annotated[
     str,
     typer.Argument(metavar="DATA", help="A folder or file in any known format (basrelief list formats), or scenes:N."),
@@ -17,22 +19,36 @@ Data = Annotated[
 DataOrRecipe = Annotated[
     str | None,
     typer.Argument(
-        metavar="[DATA]",
+        metavar="DATA",
         help="A folder or file in any known format (basrelief list formats), or scenes:N. Optional with --recipe.",
         show_default=False,
     ),
 ]
 RecipeName = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME", help="A write-up's experiment (basrelief list recipes), or a YAML file."),
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="A write-up's experiment (basrelief list recipes), or a YAML file.",
+        autocompletion=offer("recipe"),
+    ),
 ]
 Scale = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="Of a recipe: smoke (seconds), small (minutes) or full.  [default: small]"),
+    typer.Option(
+        metavar="SIZE",
+        help="Of a recipe: smoke (seconds), small (minutes) or full.  [default: small]",
+        autocompletion=offer("scale"),
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-Out = Annotated[str | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")]  # or a URL
-Device = Annotated[str | None, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]")]
+Out = Annotated[str | None, typer.Option(metavar="DIR", help="Where results go.  [default: runs/NAME]")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]", autocompletion=offer("device")
+    ),
+]
 # A string, since Path would shorten the // of hf://
 Trained = Annotated[
     str, typer.Argument(metavar="RUN", help="A run, a study, an exported or saved network, or hf://OWNER/NAME.")
@@ -40,12 +56,18 @@ Trained = Annotated[
 Threshold = Annotated[
     str | None,
     typer.Option(
-        metavar="X", help="A pixel is mask above this probability; best: as found on validation.  [default: 0.5]"
+        metavar="X",
+        help="A pixel is mask above this probability; best: as found on validation.  [default: 0.5]",
+        autocompletion=offer("threshold"),
     ),
 ]
 Tile = Annotated[
     str | None,
-    typer.Option(metavar="N", help="Side of overlapping tiles for large images; none: resize.  [default: auto]"),
+    typer.Option(
+        metavar="N",
+        help="Side of overlapping tiles for large images; none: resize.  [default: auto]",
+        autocompletion=offer("tile"),
+    ),
 ]
 Mirror = Annotated[
     bool | None, typer.Option("--mirror/--no-mirror", help="Average with the mirrored image's result.  [default: no]")
@@ -172,9 +194,11 @@ def _annotation(name: str, kind: Any, text: str) -> Any:
         declaration = f"{option}/--no-{name.replace('_', '-')}"
         return Annotated[bool | None, typer.Option(declaration, help=text, show_default=False)]
     if kind == list[str]:
-        return Annotated[list[str] | None, typer.Option(option, metavar="TEXT", help=text, show_default=False)]
+        shown = typer.Option(option, metavar="TEXT", help=text, show_default=False, autocompletion=offer(name))
+        return Annotated[list[str] | None, shown]
     metavar = "DIR" if name in FOLDERS else {int: "N", float: "X"}.get(kind, "TEXT" if kind is str else "FILE")
-    return Annotated[kind | None, typer.Option(option, metavar=metavar, help=text, show_default=False)]
+    shown = typer.Option(option, metavar=metavar, help=text, show_default=False, autocompletion=offer(name))
+    return Annotated[kind | None, shown]
 
 
 def read_threshold(text: str | None) -> Any:

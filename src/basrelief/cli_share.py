@@ -20,6 +20,7 @@ from basrelief.cli_options import (
     say_aside,
     to_json,
 )
+from basrelief.cli_values import offer
 
 app = typer.Typer()
 
@@ -27,7 +28,9 @@ app = typer.Typer()
 @app.command()
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run, a study, a saved network, or hf://OWNER/NAME.")],
-    to: Annotated[str, typer.Option(metavar="KIND", help="onnx, torch or safetensors.")] = "onnx",
+    to: Annotated[
+        str, typer.Option(metavar="KIND", help="onnx, torch or safetensors.", autocompletion=offer("export"))
+    ] = "onnx",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The file to write.  [default: the run's name, here]")
     ] = None,
@@ -42,7 +45,10 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a trained network as one file for other programs, checked against the run."""
+    """Write a trained network as one file for other programs.
+
+    The file is checked against the run before the command ends.
+    """
     from basrelief import app_share as functions
     from basrelief.terminal import counting
 
@@ -105,7 +111,10 @@ def serve(
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Serve a trained network: a web page to drop images on, and an HTTP API."""
+    """Serve a trained network: a web page and an HTTP API.
+
+    On the page one drops an image and sees mask and depth. It listens on this machine alone unless --host says more.
+    """
     import logging
 
     from basrelief import app_share as functions

@@ -15,12 +15,12 @@ from basrelief.cli_options import (
     DataOrRecipe,
     Device,
     Json,
-    Out,
     RecipeName,
     Scale,
     give,
     with_options,
 )
+from basrelief.cli_values import offer
 
 app = typer.Typer()
 
@@ -42,7 +42,11 @@ def study(
     data: DataOrRecipe = None,
     loss: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="A loss to compare, such as 'bce(mask) + 2*dice(mask)'; repeat for each."),
+        typer.Option(
+            metavar="TEXT",
+            help="A loss to compare, such as 'bce(mask) + 2*dice(mask)'; repeat for each.",
+            autocompletion=offer("loss"),
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Trainings a loss.  [default: 5]")] = None,
     folds: Annotated[
@@ -56,14 +60,22 @@ def study(
     ] = None,
     vary: Annotated[
         list[str] | None,
-        typer.Option(metavar="FACTOR", help="What is compared: loss, network, augmentation or lr.  [default: loss]"),
+        typer.Option(
+            metavar="FACTOR",
+            help="What is compared: loss, network, augmentation or lr.  [default: loss]",
+            autocompletion=offer("vary"),
+        ),
     ] = None,
     race: Annotated[
         bool | None, typer.Option("--race/--no-race", help="Stop losses early that can no longer win.")
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="What all trainings have alike: steps or time.  [default: steps]"),
+        typer.Option(
+            metavar="KIND",
+            help="What all trainings have alike: steps or time.  [default: steps]",
+            autocompletion=offer("budget"),
+        ),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(metavar="M", help="Plan seeds, epochs and resolution so that all takes M minutes.")
@@ -76,18 +88,29 @@ def study(
         typer.Option(metavar="N", help="To the study in the directory DATA: N more trainings a loss.", min=1),
     ] = None,
     add_loss: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Likewise a further loss; repeat for each.")
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT", help="Likewise a further loss; repeat for each.", autocompletion=offer("add_loss")
+        ),
     ] = None,
     recipe: RecipeName = None,
     scale: Scale = None,
-    out: Out = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where results go: a folder, or a URL such as s3://BUCKET/NAME, with a copy here.  "
+            "[default: runs/NAME]",
+        ),
+    ] = None,
     device: Device = None,
     as_json: Json = False,
     options: Any = None,
 ) -> None:
-    """Which loss? Train each on the same seeds, compare in pairs, and report.
+    """Which loss? Train each on the same seeds, and compare in pairs.
 
-    With the directory of a study as DATA, go on with that study.
+    It ends in a verdict with intervals and a report; stopped and started again, it goes on. With the directory of a
+    study as DATA, go on with that study.
     """
     from basrelief import app as functions
     from basrelief.errors import UsageError

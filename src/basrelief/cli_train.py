@@ -17,6 +17,7 @@ from basrelief.cli_options import (
     give,
     with_options,
 )
+from basrelief.cli_values import offer
 
 app = typer.Typer()
 
@@ -30,7 +31,11 @@ def lr_range(
     data: Data,
     loss: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT", help="A loss to test, such as 'bce(mask) + 2*dice(mask)'; repeat for each."),
+        typer.Option(
+            metavar="TEXT",
+            help="A loss to test, such as 'bce(mask) + 2*dice(mask)'; repeat for each.",
+            autocompletion=offer("loss"),
+        ),
     ] = None,
     lr_min: Annotated[float | None, typer.Option(metavar="X", help="Rate of the first step.  [default: 1e-6]")] = None,
     lr_max: Annotated[float | None, typer.Option(metavar="X", help="Rate of the last step.  [default: 1]")] = None,
@@ -43,7 +48,10 @@ def lr_range(
     as_json: Json = False,
     options: Any = None,
 ) -> None:
-    """Which learning rate? Train shortly at growing rates, see where the loss falls and where it breaks."""
+    """Which learning rate? Train shortly, at growing rates.
+
+    The suggestion lies where the loss falls, before it breaks. A plot is written.
+    """
     from basrelief import app as functions
     from basrelief.terminal_study import StudyProgress
 

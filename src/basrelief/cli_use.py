@@ -23,12 +23,18 @@ from basrelief.cli_options import (
     say_aside,
     with_options,
 )
+from basrelief.cli_values import offer
 
 app = typer.Typer()
 
 GROUP_OPTIONS = {name: SPLIT_OPTIONS[name] for name in ("group_blocks", "group_file")}
 Metric = Annotated[
-    str | None, typer.Option(metavar="NAME", help="What the details go by.  [default: the run's own metric]")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What the details go by.  [default: the run's own metric]",
+        autocompletion=offer("metric"),
+    ),
 ]
 ScoresOut = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the report here, with a line an image.")]
 
@@ -38,7 +44,7 @@ ScoresOut = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the r
 def evaluate(
     run: Trained,
     data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="Other data; the run's own test images if not given.")
+        str | None, typer.Argument(metavar="DATA", help="Other data; the run's own test images if not given.")
     ] = None,
     metric: Metric = None,
     threshold: Threshold = None,
@@ -51,9 +57,10 @@ def evaluate(
     as_json: Json = False,
     options: Any = None,
 ) -> None:
-    """Score a trained network, at each image's own size: every metric with its interval over images.
+    """Score a trained network: every metric with its interval.
 
-    Other DATA is read as the network's own was; the options say where it differs. --out writes a report as well.
+    At each image's own size; intervals are over images. Other DATA is read as the network's own was; the options say
+    where it differs. --out writes a report as well.
     """
     from basrelief import app_scores as functions
     from basrelief.terminal import counting
@@ -100,10 +107,10 @@ def compare(
     as_json: Json = False,
     options: Any = None,
 ) -> None:
-    """Compare two trained networks on the same images, which neither has seen in training.
+    """Compare two trained networks on the same images.
 
-    DATA that one of them was trained on is read as it was then, and its test images count. --out writes a report as
-    well. Which loss is better is another question: basrelief study answers it.
+    Neither should have seen them in training: DATA that one of them was trained on is read as it was then, and its test
+    images count. --out writes a report as well. Which loss is better is another question: basrelief study answers it.
     """
     from basrelief import app_scores as functions
     from basrelief.terminal import counting
@@ -137,12 +144,17 @@ def predict(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...", help="Images, folders of them, patterns in quotes, videos; - is standard input."
+            metavar="INPUT", help="Images, folders of them, patterns in quotes, videos; - is standard input."
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where results go: NAME_mask.png, NAME_depth.png.")],
     soft: Annotated[
-        int | None, typer.Option(metavar="BITS", help="8 or 16: write the probability instead of the hard mask.")
+        int | None,
+        typer.Option(
+            metavar="BITS",
+            help="8 or 16: write the probability instead of the hard mask.",
+            autocompletion=offer("soft"),
+        ),
     ] = None,
     npy: Annotated[bool, typer.Option("--npy", help="Write arrays of floats as well.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Write pictures to look at as well.")] = False,
@@ -176,7 +188,10 @@ def predict(
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Write mask and depth of images, and what is made of them, at each image's own size."""
+    """Write mask and depth of images, each at its own size.
+
+    And what is made of them: cut-outs, new backgrounds, clouds of points, boxes.
+    """
     from basrelief import app_use as functions
     from basrelief.terminal import counting
 

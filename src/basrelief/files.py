@@ -36,7 +36,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         When the disk is full or the folder cannot be written; what stood at ``path`` is still there.
     """
     with output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
@@ -109,6 +109,16 @@ def output_errors(path: Path) -> Iterator[None]:
         raise
 
 
+def _make(folder: Path) -> None:
+    """Make a folder and those above it, where the system has such a place at all (below /proc it has not)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in _IMPOSSIBLE:
+            raise OutputError(f"{folder} cannot be made: {error.strerror}. Choose another folder.") from None
+        raise
+
+
 @contextlib.contextmanager
 def only_writer(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Hold ``folder`` (made if needed) against a second command; the lock goes when the process does.
@@ -122,12 +132,7 @@ def only_writer(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         When another command is still at work in it.
     """
     with output_errors(folder):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            if error.errno in _IMPOSSIBLE:
-                raise OutputError(f"{folder} cannot be made: {error.strerror}. Choose another folder.") from None
-            raise
+        _make(folder)
         lock = (folder / _LOCK).open("a")
     with lock:
         until = time.monotonic() + wait
@@ -174,7 +179,7 @@ def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     of the same folder is removed first; one that is still at work on it is an error.
     """
     with output_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make(folder.parent)
         _remove_left(folder)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_partial(folder)))
         try:

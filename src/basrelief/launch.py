@@ -59,6 +59,13 @@ def launch(data: str, out: str, options: Mapping[str, Any], processes: int) -> d
     return dict(found["run"])
 
 
+def is_neighbour_lost(error: BaseException) -> bool:
+    """Tell whether, of several processes, another has ended, which is the one to speak of."""
+    words = ("onnection", "peer", "NCCL")  # gloo and nccl have no class of their own for this
+    several = int(os.environ.get("WORLD_SIZE", "1") or 1) > 1
+    return several and isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
 def _wait(started: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int] | None:
     """Return when all have ended, or soon after one has failed; then return which, and its exit code."""
     until = float("inf")

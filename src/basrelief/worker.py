@@ -11,7 +11,7 @@ from pathlib import Path
 
 from basrelief import app, errors
 from basrelief.files import write_json
-from basrelief.launch import LOST
+from basrelief.launch import LOST, is_neighbour_lost
 from basrelief.parallel import end_with
 from basrelief.terminal_study import StudyProgress
 
@@ -27,10 +27,10 @@ def _train_as_one(spec: Path, answer: Path) -> None:
         if first or not answer.exists():
             write_json(answer, {"kind": type(error).__name__, "error": str(error)})
         sys.exit(1)
-    except RuntimeError as error:  # gloo and nccl have no class of their own for this
-        if "onnection" not in str(error) and "peer" not in str(error) and "NCCL" not in str(error):
+    except RuntimeError as error:
+        if not is_neighbour_lost(error):
             raise
-        sys.exit(LOST)  # another process ended, which is the one to speak of
+        sys.exit(LOST)
     if first:
         write_json(answer, {"run": run})
 

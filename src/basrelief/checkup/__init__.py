@@ -1,0 +1,1 @@
+"""What ``basrelief doctor`` looks at. Nothing here needs the core packages to be there: their absence is a finding."""
