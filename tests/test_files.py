@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import errno
 import math
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +107,7 @@ def test_a_folder_that_cannot_be_replaced_is_still_there(tmp_path: Path, monkeyp
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", failing)
+    monkeypatch.setattr("basrelief.files._swap", lambda one, other: False)  # as where the system knows no exchange
 
     def write() -> None:
         with new_folder(tmp_path / "store", replace=True) as temporary:
@@ -123,3 +127,50 @@ def test_json_with_words_that_are_none_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_no_system_makes_is_an_error_of_ours(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be made"), only_writer(tmp_path / ("a" * 300)):
         pass
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere folders are exchanged in two steps")
+def test_a_folder_that_is_replaced_is_never_gone(tmp_path: Path) -> None:
+    place = tmp_path / "store"
+    missing, done = [], threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            if not (place / "facts").exists():
+                missing.append(1)
+
+    with new_folder(place) as temporary:
+        (temporary / "facts").touch()
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for _ in range(100):
+        with new_folder(place, replace=True) as temporary:
+            (temporary / "facts").touch()
+    done.set()
+    watcher.join()
+    assert not missing
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_many_that_begin_one_folder_at_once_leave_one_whole(tmp_path: Path) -> None:
+    """Each is refused, or its folder appears; none takes away what another has just begun."""
+    place, ends = tmp_path / "store", []
+    start = threading.Barrier(4)
+
+    def make(name: str) -> None:
+        for _ in range(25):
+            start.wait(60)
+            try:
+                with new_folder(place, replace=True) as temporary:
+                    (temporary / name).touch()
+                ends.append("made")
+            except OutputError as error:
+                assert "at work" in str(error)
+                ends.append("refused")
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(make, str(number)) for number in range(4)]:
+            future.result(60)
+    assert ends.count("made") >= 25
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    assert len(list(place.iterdir())) == 1

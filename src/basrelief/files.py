@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -24,6 +25,8 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR,
 _IMPOSSIBLE = (errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP)  # of a folder that was to be made
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _LOCK = ".lock"
+_HERE, _SWAP = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2
+_MOMENT = 2.0  # seconds to wait for whoever begins another folder beside
 PARTIAL = ".partial-"  # how a file or folder begins its name until it is whole
 
 
@@ -180,19 +183,43 @@ def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     with output_errors(folder):
         _make(folder.parent)
-        _remove_left(folder)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_partial(folder)))
-        try:
-            with _held(temporary, folder):
+        with contextlib.ExitStack() as held:
+            with _one_at_a_time(folder.parent):  # of two that begin at once, one sees the other's temporary folder
+                _remove_left(folder)
+                temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_partial(folder)))
+                held.enter_context(_held(temporary, folder))
+            try:
                 yield temporary
                 temporary.chmod(0o777 & ~_umask())
                 if replace and folder.exists():
                     _exchange(temporary, folder)
                 else:
                     temporary.replace(folder)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+
+
+@contextlib.contextmanager
+def _one_at_a_time(parent: Path) -> Iterator[None]:
+    """Hold a folder for the moment in which another is begun in it, or go on without where somebody keeps it."""
+    if os.name == "nt":  # pragma: no cover - which opens no folders
+        yield
+        return
+    descriptor = os.open(parent, os.O_RDONLY)
+    try:
+        until = time.monotonic() + _MOMENT
+        while time.monotonic() < until:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:  # some network file systems hold no folders
+                break
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _partial(folder: Path) -> str:
@@ -200,7 +227,13 @@ def _partial(folder: Path) -> str:
 
 
 def _exchange(temporary: Path, folder: Path) -> None:
-    """Put one folder in another's place; where that fails, the other is back."""
+    """Put one folder in another's place, in one step where the system can, so that whoever looks finds one of them.
+
+    Elsewhere the other is out of its place for a moment; where the second step fails, it is back.
+    """
+    if folder.is_dir() and not folder.is_symlink() and _swap(temporary, folder):
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
     before = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_partial(folder)))
     folder.replace(before)
     try:
@@ -209,6 +242,15 @@ def _exchange(temporary: Path, folder: Path) -> None:
         before.replace(folder)
         raise
     shutil.rmtree(before, ignore_errors=True)
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Exchange two folders' names, and tell whether that was possible: on Linux, where the file system knows it."""
+    try:
+        swap = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return swap(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _SWAP) == 0  # type: ignore[no-any-return]
 
 
 def _remove_left(folder: Path) -> None:
