@@ -1,0 +1,30 @@
+"""What the attacks share: every test here is one of the faults suite, with a short form and a long one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import rounds as lengths
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+
+
+@pytest.fixture(scope="session")
+def is_long(pytestconfig: pytest.Config) -> bool:
+    """Whether this is the long form."""
+    return lengths.is_long(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def rounds(pytestconfig: pytest.Config) -> Callable[[int, int], int]:
+    """Chooses between the number of rounds of the short form and of the long one."""
+    return lambda short, long: lengths.rounds(pytestconfig, short, long)
