@@ -32,12 +32,12 @@ from basrelief.data.loader import Loader
 from basrelief.data.store import open_store
 from basrelief.engine.evaluate import activate, evaluate, forward, in_label_values
 from basrelief.inference.load import load_run
-from basrelief.recipes import find_recipe, make_data
+from basrelief.recipes.made_quartets import UNSEEN
 from basrelief.studies.stored import reopen
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 FIGURES = PAGE.parent / "results"
-FRESH_SEED, FRESH_IMAGES = 1000, 500  # of the fresh images' backgrounds, figures and places; so many at most
+FRESH_IMAGES = 500  # at most
 Judge = Callable[[dict[str, Tensor], Batch, Mapping[str, str]], Tensor]
 
 
@@ -123,7 +123,6 @@ EXPERIMENTS = {
 def run(name: str, scale: str, home: Path) -> dict[str, Any]:
     """Run an experiment, on both splits where the write-up's own leaked, and return its figures."""
     experiment = EXPERIMENTS[name]
-    recipe = find_recipe(name, experiment.command)
     found: dict[str, Any] = {"recipe": name, "scale": scale, "threads": torch.get_num_threads(), "splits": {}}
     for split, options in (("leak-free", {}), ("leaky", experiment.leaky)):
         if options is None:
@@ -131,11 +130,7 @@ def run(name: str, scale: str, home: Path) -> dict[str, Any]:
         out, start = home / f"{name}-{scale}-{split}", time.monotonic()
         document = getattr(br, experiment.command)(recipe=name, scale=scale, out=out, **options)
         seconds = time.monotonic() - start
-        fresh = None
-        if recipe.data.made == "quartets":
-            data = {**recipe.data_at(scale), "seed": FRESH_SEED, "positions": 1}
-            fresh = make_data("quartets", data, home / "data")
-        rows = judge_all(out, experiment, fresh, home / "fresh")
+        rows = judge_all(out, experiment, home / "fresh")
         found["splits"][split] = {"seconds": seconds, "losses": summarise(rows), **about(document, out)}
         if split == "leak-free" and experiment.command == "study":
             keep_picture(out, name)
@@ -161,15 +156,16 @@ def about(document: Mapping[str, Any], out: Path) -> dict[str, Any]:
     return {**said, "winner": document["winner"], "summary": document["summary"], "pairs": pairs, "failed": failed}
 
 
-def judge_all(out: Path, experiment: Experiment, fresh: Path | None, cache: Path) -> dict[str, list[dict[str, float]]]:
+def judge_all(out: Path, experiment: Experiment, cache: Path) -> dict[str, list[dict[str, float]]]:
     """Return, for each loss, what every finished training of it scores; ``fresh:`` before scores on fresh images."""
     prepared, found = reopen(out), defaultdict(list)
     train = prepared.plan.train
     store = prepared.store
     loaders = {"": (store, prepared.split.rows["test"])}
-    if fresh is not None:
+    fresh = Path(prepared.plan.data.location).parent / UNSEEN
+    if fresh.exists():
         height, width = store.facts.resolution
-        place = cache / f"{fresh.name}-{height}x{width}"
+        place = cache / f"{fresh.parent.name}-{height}x{width}"
         br.pack(fresh, place, resolution=(height, width), depth_max=store.facts.depth_max)
         other = open_store(place)
         spread = np.linspace(0, other.facts.count - 1, min(FRESH_IMAGES, other.facts.count))
