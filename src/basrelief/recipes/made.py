@@ -32,8 +32,8 @@ _OF_QUARTETS = {
 }
 MADE: dict[str, Made] = {
     "coco-objects": Made(make_objects, {"train": 200, "test": 50, "seed": 0}),
-    "quartets": Made(make_quartets, _OF_QUARTETS, QUARTETS),
     "purdue-shapes": Made(make_shapes, {"train": 1000, "test": 200, "seed": 0}),
+    "quartets": Made(make_quartets, _OF_QUARTETS, QUARTETS),
 }
 
 

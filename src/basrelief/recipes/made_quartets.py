@@ -1,4 +1,4 @@
-"""Made data of write-ups A, B and C: quartets of few backgrounds and few figures, with exact masks and depth.
+"""Made data of write-ups A, B and C: quartets of few backgrounds and figures, as theirs, with exact masks and depth.
 
 The folder that is made holds::
 
