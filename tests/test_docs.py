@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import basrelief
+from basrelief import statistics
+from basrelief.losses import LOSSES
+from basrelief.metrics import METRICS
+
 ROOT = Path(__file__).parents[1]
+
+
+def load(name: str) -> ModuleType:
+    """Return a script of the documentation as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PAGES = load("pages").PAGES
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_pages_are_those_that_the_tables_make(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == PAGES[name](), "python docs/pages.py writes it anew"
+
+
+def test_every_loss_and_metric_has_a_picture_and_no_picture_is_left_over() -> None:
+    named = {f"loss-{name}" for name in LOSSES}
+    named |= {name.replace("/", "-") for name, spec in METRICS.items() if not spec.pooled}
+    pictures = list((ROOT / "docs" / "pictures").iterdir())
+    assert {picture.stem for picture in pictures} == named
+    assert sum(picture.stat().st_size for picture in pictures) < 1_500_000
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +79,6 @@ def test_the_site_asks_no_network_for_anything(site: Path) -> None:
 
 
 def test_the_reference_has_every_public_name_and_every_loss(site: Path) -> None:
-    import basrelief
-    from basrelief import statistics
-    from basrelief.losses import LOSSES
-
     reference = "".join(page.read_text() for page in (site / "api").glob("*.html"))
     for name in basrelief._HOMES:
         assert f'id="{getattr(basrelief, name).__module__}.{name}"' in reference, name

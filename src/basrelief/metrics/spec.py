@@ -39,6 +39,8 @@ class MetricSpec:
         Whether it is scored after every epoch and shown in a report's first table.
     smallest
         Smallest side of an image, in pixels, for which it is defined; it is left out of smaller ones.
+    formula
+        What it computes, in the notation of the losses' formulas.
     """
 
     higher_is_better: bool
@@ -51,6 +53,7 @@ class MetricSpec:
     by_class: bool = False
     main: bool = False
     smallest: int = 1
+    formula: str = ""
 
 
 class Planes:

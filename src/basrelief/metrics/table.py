@@ -32,6 +32,11 @@ _MULTISCALE = (
     "Structural similarity over as many of five scales as the resolution admits (five from 161 px on, three at 64, two "
     "from 21), their weights scaled to add up to 1."
 )
+_SSIM_FORMULA = "mean((2*mp*mt + c1)*(2*cov + c2) / ((mp^2 + mt^2 + c1)*(vp + vt + c2)))"
+_MS_SSIM_FORMULA = "SSIM_M^w_M * prod(mean(cs_j)^w_j for j < M)"
+_CHECKERBOARD_FORMULA = (
+    "1 - (1 - P/E)*(n - 1)/(n - 4), at least 0, E the squares of a tile's error, P those of its 2x2 pattern, n = 16*16"
+)
 
 _DEFINITIONS: dict[str, MetricSpec] = {
     "mask/iou": MetricSpec(
@@ -43,6 +48,7 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         HardOverlap,
         by_class=True,
         main=True,
+        formula="sum(p*t) / (sum(p) + sum(t) - sum(p*t))",
     ),
     "mask/dice": MetricSpec(
         True,
@@ -53,6 +59,7 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         HardOverlap,
         by_class=True,
         main=True,
+        formula="2*sum(p*t) / (sum(p) + sum(t))",
     ),
     "mask/precision": MetricSpec(
         True,
@@ -61,6 +68,7 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         "",
         mask.precision,
         HardOverlap,
+        formula="sum(p*t) / sum(p)",
     ),
     "mask/recall": MetricSpec(
         True,
@@ -69,9 +77,16 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         "",
         mask.recall,
         HardOverlap,
+        formula="sum(p*t) / sum(t)",
     ),
     "mask/accuracy": MetricSpec(
-        True, False, "Share of pixels that are right, mask or not.", "", mask.accuracy, HardOverlap
+        True,
+        False,
+        "Share of pixels that are right, mask or not.",
+        "",
+        mask.accuracy,
+        HardOverlap,
+        formula="mean(p*t + (1 - p)*(1 - t))",
     ),
     "mask/boundary_f": MetricSpec(
         True,
@@ -80,6 +95,7 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         "other boundary; both empty: 1, one empty: 0.",
         "Csurka, Larlus, Perronnin, What is a good evaluation measure for semantic segmentation?, BMVC 2013",
         mask.boundary_f,
+        formula="2*P*R / (P + R), P and R the shares of the boundaries of p and of t that are near the other's",
     ),
     "mask/soft_dice": MetricSpec(
         True,
@@ -88,6 +104,7 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         "Milletari, Navab, Ahmadi, V-Net, 3DV 2016",
         mask.dice,
         SoftOverlap,
+        formula="2*sum(p*t) / (sum(p) + sum(t)), p the probability",
     ),
     "mask/soft_iou": MetricSpec(
         True,
@@ -96,6 +113,7 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         "Rahman, Wang, Optimizing intersection-over-union in deep neural networks, ISVC 2016",
         mask.iou,
         SoftOverlap,
+        formula="sum(p*t) / (sum(p) + sum(t) - sum(p*t)), p the probability",
     ),
     "mask/ece": MetricSpec(
         False,
@@ -105,6 +123,7 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         "Naeini, Cooper, Hauskrecht, AAAI 2015; Guo, Pleiss, Sun, Weinberger, ICML 2017",
         mask.calibration_error,
         Calibration,
+        formula="sum over bins of |sum(p - t)| / sum(1), p the probability",
     ),
     "mask/ssim": MetricSpec(
         True,
@@ -114,15 +133,64 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         structure.ssim,
         main=True,
         smallest=11,
+        formula=_SSIM_FORMULA,
     ),
-    "mask/ms_ssim": MetricSpec(True, False, _MULTISCALE, _MS_SSIM, structure.ms_ssim, smallest=21),
-    "mask/checkerboard": MetricSpec(False, False, _CHECKERBOARD, _GRID, structure.checkerboard, smallest=4),
+    "mask/ms_ssim": MetricSpec(
+        True,
+        False,
+        _MULTISCALE,
+        _MS_SSIM,
+        structure.ms_ssim,
+        smallest=21,
+        formula=_MS_SSIM_FORMULA,
+    ),
+    "mask/checkerboard": MetricSpec(
+        False,
+        False,
+        _CHECKERBOARD,
+        _GRID,
+        structure.checkerboard,
+        smallest=4,
+        formula=_CHECKERBOARD_FORMULA,
+    ),
     "depth/rmse": MetricSpec(
-        False, True, "Root of the mean squared error over known pixels.", _EIGEN, depth.rmse, Errors, main=True
+        False,
+        True,
+        "Root of the mean squared error over known pixels.",
+        _EIGEN,
+        depth.rmse,
+        Errors,
+        main=True,
+        formula="sqrt(mean((p - t)^2))",
     ),
-    "depth/mae": MetricSpec(False, True, "Mean absolute error over known pixels.", "", depth.mae, Errors, main=True),
-    "depth/abs_rel": MetricSpec(False, False, f"Mean of |p - t| / t. {_FLOOR}", _EIGEN, depth.abs_rel, Ratios),
-    "depth/sq_rel": MetricSpec(False, True, f"Mean of (p - t)^2 / t. {_FLOOR}", _EIGEN, depth.sq_rel, Ratios),
+    "depth/mae": MetricSpec(
+        False,
+        True,
+        "Mean absolute error over known pixels.",
+        "",
+        depth.mae,
+        Errors,
+        main=True,
+        formula="mean(|p - t|)",
+    ),
+    "depth/abs_rel": MetricSpec(
+        False,
+        False,
+        f"Mean of |p - t| / t. {_FLOOR}",
+        _EIGEN,
+        depth.abs_rel,
+        Ratios,
+        formula="mean(|p - t| / t)",
+    ),
+    "depth/sq_rel": MetricSpec(
+        False,
+        True,
+        f"Mean of (p - t)^2 / t. {_FLOOR}",
+        _EIGEN,
+        depth.sq_rel,
+        Ratios,
+        formula="mean((p - t)^2 / t)",
+    ),
     "depth/log10": MetricSpec(
         False,
         False,
@@ -130,9 +198,16 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         "Saxena, Sun, Ng, Make3D, TPAMI 2009",
         depth.log10,
         Ratios,
+        formula="mean(|log10(p) - log10(t)|)",
     ),
     "depth/rmse_log": MetricSpec(
-        False, False, f"Root of the mean of (ln p - ln t)^2. {_FLOOR}", _EIGEN, depth.rmse_log, Ratios
+        False,
+        False,
+        f"Root of the mean of (ln p - ln t)^2. {_FLOOR}",
+        _EIGEN,
+        depth.rmse_log,
+        Ratios,
+        formula="sqrt(mean((log(p) - log(t))^2))",
     ),
     "depth/silog": MetricSpec(
         False,
@@ -141,6 +216,7 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         _EIGEN,
         depth.silog,
         Ratios,
+        formula="sqrt(mean(g^2) - mean(g)^2), g = log(p) - log(t)",
     ),
     "depth/delta1": MetricSpec(
         True,
@@ -150,12 +226,25 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         depth.delta1,
         Ratios,
         main=True,
+        formula="mean(max(p/t, t/p) < 1.25)",
     ),
     "depth/delta2": MetricSpec(
-        True, False, f"Share of pixels with max(p/t, t/p) < 1.25^2. {_FLOOR}", _EIGEN, depth.delta2, Ratios
+        True,
+        False,
+        f"Share of pixels with max(p/t, t/p) < 1.25^2. {_FLOOR}",
+        _EIGEN,
+        depth.delta2,
+        Ratios,
+        formula="mean(max(p/t, t/p) < 1.25^2)",
     ),
     "depth/delta3": MetricSpec(
-        True, False, f"Share of pixels with max(p/t, t/p) < 1.25^3. {_FLOOR}", _EIGEN, depth.delta3, Ratios
+        True,
+        False,
+        f"Share of pixels with max(p/t, t/p) < 1.25^3. {_FLOOR}",
+        _EIGEN,
+        depth.delta3,
+        Ratios,
+        formula="mean(max(p/t, t/p) < 1.25^3)",
     ),
     "depth/ssim": MetricSpec(
         True,
@@ -166,9 +255,26 @@ _DEFINITIONS: dict[str, MetricSpec] = {
         structure.ssim,
         main=True,
         smallest=11,
+        formula=_SSIM_FORMULA,
     ),
-    "depth/ms_ssim": MetricSpec(True, False, _MULTISCALE, _MS_SSIM, structure.ms_ssim, smallest=21),
-    "depth/checkerboard": MetricSpec(False, False, _CHECKERBOARD, _GRID, structure.checkerboard, smallest=4),
+    "depth/ms_ssim": MetricSpec(
+        True,
+        False,
+        _MULTISCALE,
+        _MS_SSIM,
+        structure.ms_ssim,
+        smallest=21,
+        formula=_MS_SSIM_FORMULA,
+    ),
+    "depth/checkerboard": MetricSpec(
+        False,
+        False,
+        _CHECKERBOARD,
+        _GRID,
+        structure.checkerboard,
+        smallest=4,
+        formula=_CHECKERBOARD_FORMULA,
+    ),
 }
 _NOT_POOLED = ("depth/silog",)  # of several images it would no longer be blind to each one's own scale
 
