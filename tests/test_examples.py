@@ -24,7 +24,15 @@ def load(name: str) -> ModuleType:
 
 def test_examples_stay_short_and_all_run_here() -> None:
     files = sorted((ROOT / "examples").glob("*.py"))
-    names = {"plain_loop", "own_loss", "study_from_python", "label_values", "onnx_consumer", "ask_server"}
+    names = {
+        "plain_loop",
+        "lightning_loop",
+        "own_loss",
+        "study_from_python",
+        "label_values",
+        "onnx_consumer",
+        "ask_server",
+    }
     assert {file.stem for file in files} == names  # the last two in tests/exporting and tests/serving
     assert all(len(file.read_text().splitlines()) <= 60 for file in files)
 
@@ -32,6 +40,13 @@ def test_examples_stay_short_and_all_run_here() -> None:
 def test_the_plain_loop_learns() -> None:
     totals = load("plain_loop").main(steps=12)
     assert totals[-1] < totals[0]
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own
+def test_the_lightning_loop_learns_and_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load("lightning_loop").main(epochs=2, count=64) > 0.5  # the share of the squares is 0.25
+    assert not list(tmp_path.iterdir())
 
 
 def test_ones_own_loss() -> None:
