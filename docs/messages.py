@@ -22,10 +22,10 @@ DOING: dict[str, tuple[str, ...]] = {
 }
 HEAD = """# Messages
 
-Every message that a command may end with, made from the code by `python docs/messages.py`. Words in `⟨ ⟩` stand for what
-the message names: a file, an option, a number. A command that could not do its work ends with one of these and exit code
-1; one that was called wrongly ends with exit code 2. The kind in brackets is the exception that Python code meets
-(`basrelief.errors`).
+Every message that a command may end with, made from the code by `python docs/messages.py`. Words in `⟨ ⟩` stand for
+what the message names: a file, an option, a number. A command that could not do its work ends with one of these and
+exit code 1; one that was called wrongly ends with exit code 2. The kind in brackets is the exception that Python code
+meets (`basrelief.errors`).
 """
 
 
@@ -43,7 +43,7 @@ def messages_page() -> str:
         if messages:
             lines += [f"## {title}", ""]
             for text, kind in sorted(messages.items(), key=lambda line: _bare(line[0])):
-                shown = re.sub(r"([*_<|\\[])", r"\\\1", f"{text} ({kind})")
+                shown = re.sub(r"([*<])", r"\\\1", f"{text} ({kind})")
                 lines += textwrap.wrap(f"- {shown}", 120, subsequent_indent="  ", break_on_hyphens=False)
             lines.append("")
     return "\n".join(lines)
@@ -126,7 +126,12 @@ def _named(node: ast.expr) -> str:
             return name.strip("_").replace("_", " ")
         case ast.Subscript(value=value, slice=ast.Constant(value=str() as key)):
             return key.replace("_", " ") or _named(value)
-        case ast.Subscript(value=value) | ast.GeneratorExp(elt=value) | ast.ListComp(elt=value) | ast.Starred(value=value):
+        case (
+            ast.Subscript(value=value)
+            | ast.GeneratorExp(elt=value)
+            | ast.ListComp(elt=value)
+            | ast.Starred(value=value)
+        ):
             return _named(value)
         case ast.BinOp(left=left):
             return _named(left)

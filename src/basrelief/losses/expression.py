@@ -84,7 +84,7 @@ class _Reader:
         try:
             groups = self._groups(tree)
         except RecursionError:
-            raise ExpressionError("The loss is nested too deeply to be read.") from None
+            raise ExpressionError("The loss is nested too deeply to be read. Write it as a plain sum.") from None
         weightings = []
         for group in groups:
             weights = [weight for weight, _ in group.terms]
