@@ -84,7 +84,7 @@ def recognise_masks(paths: Sequence[Stored], root: Path, options: DataOptions, f
     names = next((read_class_names(root / name) for name in CLASS_FILES if (root / name).is_file()), ClassNames())
     looks = _look(spread(paths, MASKS_LOOKED_AT), faults)
     if not looks:
-        raise DataError(f"{paths[0].parent}: no mask can be read.")
+        raise DataError(f"{paths[0].parent}: no mask can be read. Check how they were saved.")
     values = {value for look in looks for value in look.counts}
     rare = len(values) == 1 or (not names.names and 2 < len(values) <= 128 and not any(look.lossy for look in looks))
     if rare and not options.mask_map and len(paths) > MASKS_LOOKED_AT:

@@ -128,9 +128,13 @@ def read_column(path: Path, column: str, ids: Sequence[str]) -> list[str | None]
             for row in reader:
                 name, value = composed(row["id"] or ""), row[column] or None
                 if found.setdefault(name, value) != value:
-                    raise DataError(f"{path}: {name!r} has two lines, of the {column} {found[name]!r} and {value!r}.")
+                    raise DataError(
+                        f"{path}: {name!r} has two lines, of the {column} {found[name]!r} and {value!r}. Remove one."
+                    )
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV file with the columns id and {column} ({error}).") from None
+        raise DataError(
+            f"{path} cannot be read as a CSV file with the columns id and {column} ({error}). Save it again."
+        ) from None
     if not any(name in found for name in ids):
-        raise DataError(f"{path}: none of its ids is in the data, where ids look like {ids[0]!r}.")
+        raise DataError(f"{path}: none of its ids is in the data, where ids look like {ids[0]!r}. Correct them.")
     return [found.get(name) for name in ids]

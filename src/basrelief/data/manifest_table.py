@@ -76,7 +76,9 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path} has no column image; its columns: {listed}. The first line names the columns.{near}")
     nested = [name for name, column in known.items() if frame.schema[column].is_nested()]
     if nested:
-        raise DataError(f"{path}: the column {nested[0]} holds {frame.schema[known[nested[0]]]}; text was expected.")
+        raise DataError(
+            f"{path}: the column {nested[0]} holds {frame.schema[known[nested[0]]]}; text was expected. Save it so."
+        )
     try:
         frame = frame.select(pl.col(column).cast(pl.String).alias(name) for name, column in known.items())
     except pl.exceptions.PolarsError:

@@ -108,7 +108,7 @@ def parse_mask_map(text: str) -> dict[int, str]:
                 f"--mask-map: {piece.strip()!r} is not VALUE=NAME; expected pieces such as 0=background,255=figure."
             )
         if code in mapping:
-            raise UsageError(f"--mask-map: {piece.strip()!r} names the value {value} a second time; name it once")
+            raise UsageError(f"--mask-map: {piece.strip()!r} names the value {value} a second time; name it once.")
         mapping[code] = name
     return mapping
 

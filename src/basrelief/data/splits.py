@@ -125,7 +125,7 @@ def split_store(index: pl.DataFrame, options: DataOptions, rule: str = "group", 
         rule = "as the data comes"
     else:
         if count < sum(share > 0 for share in shares):
-            raise DataError(f"There are only {count} usable samples; train, val and test need one each.")
+            raise DataError(f"There are only {count} usable samples; train, val and test need one each. Add samples.")
         notes += apart.notes
         parts = divide(apart, shares, seed, notes, cautions)
         names = [SPLITS[part] if part >= 0 else "" for part in parts]
@@ -253,5 +253,5 @@ def _from_file(path: Path, ids: Sequence[str]) -> list[str]:
     names = [value or "" for value in read_column(path, "split", ids)]
     for name in names:
         if name and name not in SPLITS:
-            raise DataError(f"{path}: the split {name!r} is not one of {', '.join(SPLITS)}.")
+            raise DataError(f"{path}: the split {name!r} is not one of {', '.join(SPLITS)}. Correct it.")
     return names

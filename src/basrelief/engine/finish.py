@@ -103,7 +103,9 @@ def finish_run(
     assert metric is not None
     processes.wait_for_all()
     if not (folder / BEST).exists():
-        raise TrainingError(f"No epoch gave a score for {metric} on the validation images, so none was chosen.")
+        raise TrainingError(
+            f"No epoch gave a score for {metric} on the validation images, so none was chosen. Give another --metric."
+        )
     restore_model(model, load_checkpoint(folder / BEST).model, folder / BEST)
     activations, align, store = plan.settings.activation, alignments_of(metric), loaders["test"].store
     results = {name: evaluate(model, loaders[name], activations, align=align) for name in ("val", "test")}

@@ -138,7 +138,9 @@ def choose_machine(
     if precision == "auto":
         precision = "bf16" if computes_bfloat16(kind) else "fp32"
     if kind == "cuda" and processes > torch.cuda.device_count():
-        raise DeviceError(f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}.")
+        raise DeviceError(
+            f"{processes} processes need as many GPUs, and there are {torch.cuda.device_count()}. Give fewer."
+        )
     if kind == "mps" and processes > 1:
         raise DeviceError("Several processes train on CPUs or CUDA GPUs alone: use --device cpu, or one process.")
     return Machine(

@@ -120,7 +120,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             "as safetensors, and give that."
         ) from None
     except Exception as error:  # torch's reader has any kind for a damaged file, asserts and struct.error among them
-        raise DataError(f"{path} cannot be read as weights, or was cut short ({_first_line(error)}).") from None
+        raise DataError(
+            f"{path} cannot be read as weights, or was cut short ({_first_line(error)}). Copy it again."
+        ) from None
     for wrapper in _WRAPPERS:
         if isinstance(document, Mapping) and isinstance(document.get(wrapper), Mapping):
             document = document[wrapper]

@@ -104,7 +104,7 @@ def source_of(home: Path | None, data: str, run: Mapping[str, Any]) -> Source:
     resolution = (int(run["resolution"][0]), int(run["resolution"][1]))
     source = open_source(settings.location, settings.options(resolution, seed))
     if run["background"] and not source.background:
-        raise DataError(f"The network was trained with backgrounds, which {data} does not have.")
+        raise DataError(f"The network was trained with backgrounds, which {data} does not have. Give --data others.")
     return source
 
 

@@ -49,7 +49,9 @@ def checkerboard(pred: Tensor, target: Tensor, valid: Tensor | None = None) -> T
     """
     height, width = pred.shape[-2:]
     if min(height, width) < SMALLEST:
-        raise BasreliefError(f"checkerboard: the image is {height}x{width} px; it takes at least {SMALLEST} a side.")
+        raise BasreliefError(
+            f"checkerboard: the image is {height}x{width} px; it takes at least {SMALLEST} a side. Use larger ones."
+        )
     error, _ = known(pred - target, valid)
     tall, wide = min(TILE, height // 2 * 2), min(TILE, width // 2 * 2)
     down, across = height // tall, width // wide

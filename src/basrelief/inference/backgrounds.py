@@ -58,9 +58,9 @@ def find_backgrounds(predictor: Predictor, background: str | Path | None) -> Bac
             return read_image(by_name[name])
         same = by_stem.get(stem, [])
         if len(same) > 1:
-            raise DataError(f"{picture.label}: {same[0]} and {same[1]} are both backgrounds named {stem}.")
+            raise DataError(f"{picture.label}: {same[0]} and {same[1]} are both backgrounds named {stem}. Remove one.")
         if not same:
-            raise DataError(f"{picture.label}: {path} has no background named {stem}.")
+            raise DataError(f"{picture.label}: {path} has no background named {stem}. Add it.")
         return read_image(same[0])
 
     return find

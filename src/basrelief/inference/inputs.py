@@ -202,7 +202,7 @@ def _by_pattern(pattern: str, out: Path) -> list[tuple[Path | Blob, str]]:
         if file.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and file.is_file() and out not in _parents(file)
     ]
     if not files:
-        raise DataError(f"{pattern} matches no image and no video.")
+        raise DataError(f"{pattern} matches no image and no video. Check the pattern.")
     return [(file, file.relative_to(fixed).with_suffix("").as_posix()) for file in files]
 
 

@@ -112,7 +112,7 @@ class Prediction:
         from basrelief.inference.points import check_kind, choose_lens, place_points
 
         if self.depth is None:
-            raise UsageError("points: this network predicts no depth.")
+            raise UsageError("points: this network predicts no depth, which they are made of. Train one with depth.")
         check_kind(self.depth_kind)
         known = np.isfinite(self.depth) & (self.depth > 0)
         return place_points(self.depth, choose_lens(fov, intrinsics))[known], self.image[known]

@@ -10,9 +10,11 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from basrelief.batch import TARGETS
@@ -82,7 +84,7 @@ class _Reader:
         try:
             groups = self._groups(tree)
         except RecursionError:
-            raise ExpressionError("The loss is nested too deeply to be read.") from None
+            raise ExpressionError("The loss is nested too deeply to be read. Write it as a plain sum.") from None
         weightings = []
         for group in groups:
             weights = [weight for weight, _ in group.terms]
@@ -228,7 +230,25 @@ class _Reader:
         for option in missing:
             if option not in dict(options):
                 self.said.fail_at(f"needs its option {option}, as in {name}({target}, {option}=…)", call)
+        if spec is LOSSES.get(name):
+            self._check_ranges(name, target, {option: value for option, value in options if option != "like"}, call)
         return Term(name, target, options)
+
+    def _check_ranges(self, name: str, target: str, options: Mapping[str, Any], call: ast.Call) -> None:
+        """Point at a value that the loss itself refuses, which it says as "name: option is value; it must be …"."""
+        if not options:
+            return
+        planes = torch.full((1, 2 if target == "mask" else 1, 16, 16), 0.5)
+        try:
+            with torch.no_grad():
+                LOSSES[name].function(planes, planes.round(), **options)
+        except UsageError as error:
+            found = re.match(r"\w+: (\w+) is .*; (it must be .*|give .*)", str(error))
+            for keyword in call.keywords:
+                if found and keyword.arg == found[1]:
+                    self.said.fail_at(f"cannot be the {keyword.arg} of {name}: {found[2]}", keyword.value)
+        except Exception:  # of so small a picture, or of classes it does not have; the real ones are judged in training
+            return
 
     def _options(
         self, name: str, known: Mapping[str, Option], keywords: list[ast.keyword]

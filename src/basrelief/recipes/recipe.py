@@ -117,12 +117,12 @@ def read_recipe(path: Path) -> Recipe:
     """
     try:
         if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path} is no recipe: it is larger than {_LARGEST:,} bytes.")
+            raise DataError(f"{path} is no recipe: it is larger than {_LARGEST:,} bytes. Check which file it is.")
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}. Expected a recipe, or use --recipe NAME.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}. Correct it.") from None
     if not isinstance(document, dict):
         raise DataError(f"{path} is no recipe: expected keys such as command, data, options and scales.")
     try:

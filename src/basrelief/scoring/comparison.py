@@ -92,11 +92,15 @@ def compare_networks(
     arrays, labels = [own.arrays() for own in scores], scores[0].labels()
     common = [name for name in arrays[0] if name in arrays[1] and not name.startswith("_")]
     if primary not in common:
-        raise DataError(f"{source.location}: no image has a score of {primary} from both networks.")
+        raise DataError(
+            f"{source.location}: no image has a score of {primary} from both networks. Give another --metric."
+        )
     pairs = {name: _paired(name, arrays[0][name], arrays[1][name], labels) for name in common}
     found_pair = pairs[primary][1]
     if found_pair is None:
-        raise DataError(f"{source.location}: no image has a score of {primary} from both networks.")
+        raise DataError(
+            f"{source.location}: no image has a score of {primary} from both networks. Give another --metric."
+        )
     means = {side: pairs[primary][0][side] or 0.0 for side in SIDES}
     if margin is None:
         margin = SCORE_MARGIN if higher_is_better(primary) else ERROR_MARGIN * min(map(abs, means.values()))

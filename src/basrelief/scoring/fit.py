@@ -65,7 +65,7 @@ def fit_metrics(run: Mapping[str, Any], source: Source, *, metric: str | None = 
     """
     wanted = metric or run["settings"]["metric"]
     if run["background"] and not source.background:
-        raise DataError(f"The network was trained with backgrounds, which {source.location} does not have.")
+        raise DataError(f"The network was trained with backgrounds, which {source.location} does not have. Add them.")
     if metric is not None:
         check_metric(metric, run["targets"], run["classes"])
     refused: dict[str, str] = {}

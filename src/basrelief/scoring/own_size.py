@@ -143,7 +143,7 @@ def _decode(source: Source, entry: Entry, selection: Selection) -> Sample | Data
         return None
     if expected is not None and hashes[selection.resolution] != expected:
         name = entry.planes.get("image", entry.id)
-        return DataError(f"{name}: is another image than when the network was trained.")
+        return DataError(f"{name}: is another image than when the network was trained. Put it back.")
     return whole or source.load(entry)
 
 

@@ -56,7 +56,9 @@ def extend_plan(folder: Path, *, seeds: int = 0, losses: Sequence[str] = ()) -> 
             "Start a new study with more of them and another --out."
         )
     if losses and plan.factor != "loss":
-        raise UsageError(f"{folder} compares {PLURALS[plan.factor]} with one loss, so --add-loss has no place in it.")
+        raise UsageError(
+            f"{folder} compares {PLURALS[plan.factor]} with one loss, so --add-loss has no place in it. Leave it out."
+        )
     named = name_losses(losses)
     facts = prepared.store.facts
     for name, expression in named.items():

@@ -181,7 +181,9 @@ def _lost(ray: Any, trial: Trial, error: Exception) -> TrainingError:
         raise error
     named = f"{trial.name}, seed {trial.seed}"
     if isinstance(error, ray.exceptions.OutOfMemoryError):
-        return OutOfMemoryError(f"Ray ended the training of {named}, since its node had no memory left.")
+        return OutOfMemoryError(
+            f"Ray ended the training of {named}, since its node had no memory left. Use fewer --jobs."
+        )
     return TrainingError(f"The process that trained {named} ended {RETRIES + 1} times ({type(error).__name__}).")
 
 

@@ -77,7 +77,9 @@ def reopen(folder: Path) -> Prepared:
         splits = read_splits(folder, document)
         place, fingerprint = Path(document["store"]["path"]), document["store"]["fingerprint"]
     except (KeyError, TypeError, ValueError, OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{folder / PLAN} or {SPLITS_FILE} beside it is damaged ({error!r}).") from None
+        raise DataError(
+            f"{folder / PLAN} or {SPLITS_FILE} beside it is damaged ({error!r}). Start anew with another --out."
+        ) from None
     if not (folder / place / FACTS).exists():
         raise DataError(f"The store {folder / place}, which {folder} was trained on, is gone. Put it back there.")
     store = open_store(folder / place)
