@@ -208,3 +208,15 @@ def test_what_a_killed_command_left_of_a_file_is_swept_but_not_what_a_living_one
     write_atomic(path, write_another, sweep=True)
     assert path.read_text() == "first"
     assert sorted(item.name for item in tmp_path.iterdir()) == [".partial-other.html-killed.html", "page[1].html"]
+
+
+def test_a_second_writer_leaves_alone_what_the_first_has_not_yet_put_in_place(tmp_path: Path) -> None:
+    (tmp_path / ".partial-report.html-killed.html").touch()
+
+    def write_another(temporary: Path) -> None:
+        with only_writer(tmp_path):
+            assert temporary.exists()
+        temporary.write_text("first")
+
+    write_atomic(tmp_path / "report.html", write_another)
+    assert sorted(item.name for item in tmp_path.iterdir()) == [".lock", "report.html"]

@@ -193,7 +193,10 @@ def only_writer(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         held = [path.parent for path in hidden if path.name == _LOCK and path.parent != folder and _is_held(path)]
         for left in hidden:
             if left.name.startswith(PARTIAL) and not any(left.is_relative_to(place) for place in held):
-                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                elif not _is_held(left):  # as the page of a report is, which is written when the folder is free again
+                    left.unlink(missing_ok=True)
         yield
 
 
