@@ -252,5 +252,5 @@ def inspect(
     source = open_source(settings.location, reading)
     found = inspect_source(source, options=reading, rule=settings.split, progress=progress)
     if page is not None:
-        write_text(page, render_inspection(found, source))
+        write_text(page, render_inspection(found, source), sweep=True)
     return found

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,42 +26,86 @@ _IMPOSSIBLE = (errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP)  # of a folder tha
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _LOCK = ".lock"
 _HERE, _SWAP = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2
+_PLAIN = {ord(letter): "?" for letter in "[]*"}  # letters of names that mean something in patterns
 _MOMENT = 2.0  # seconds to wait for whoever begins another folder beside
 PARTIAL = ".partial-"  # how a file or folder begins its name until it is whole
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object], *, sweep: bool = False) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then put it in ``path``'s place in one step.
+
+    With ``sweep``, what commands that were killed left of the same file is removed first.
 
     Raises
     ------
     OutputError
         When the disk is full or the folder cannot be written; what stood at ``path`` is still there.
     """
-    with output_errors(path):
-        _make(path.parent)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+    write_together({path: write}, sweep=sweep)
+
+
+def write_together(files: Mapping[Path, Callable[[Path], object]], *, sweep: bool = False) -> None:
+    """Write several files as ``write_atomic`` does one; none is put in its place before all are written.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or a folder cannot be written; what stood there is still there.
+    """
+    temporaries: dict[Path, Path] = {}
+    with contextlib.ExitStack() as held:
         try:
-            write(temporary)
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
+            for path, write in files.items():
+                with output_errors(path):
+                    _make(path.parent)
+                    begin = f"{PARTIAL}{path.name[:60]}-"
+                    if sweep:
+                        _sweep(path.parent, begin)
+                    handle, name = tempfile.mkstemp(dir=path.parent, prefix=begin, suffix=path.suffix[:20])
+                    temporaries[path] = temporary = Path(name)
+                    if os.name == "nt":  # pragma: no cover - where an open file cannot be moved
+                        os.close(handle)
+                    else:
+                        lock = held.enter_context(os.fdopen(handle))
+                        _taken(lock)  # so that nobody sweeps it
+                    write(temporary)
+                    with temporary.open("rb") as written:
+                        os.fsync(written.fileno())
+                    temporary.chmod(0o666 & ~_umask())
+            for path, temporary in temporaries.items():
+                with output_errors(path):
+                    temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            for temporary in temporaries.values():
+                temporary.unlink(missing_ok=True)
             raise
 
 
-def write_text(path: Path, text: str) -> None:
+def _sweep(folder: Path, begin: str) -> None:
+    """Remove what killed commands left of a file; what a living one writes is held."""
+    for left in list(folder.glob(f"{begin.translate(_PLAIN)}*")):
+        if left.is_file() and not _is_held(left):
+            left.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, *, sweep: bool = False) -> None:
     """Write ``text`` atomically, as UTF-8; bytes of file names that are none are spelt out."""
-    write_atomic(path, lambda temporary: temporary.write_text(text, "utf-8", "backslashreplace"))
+    write_atomic(path, text_writer(text), sweep=sweep)
+
+
+def text_writer(text: str) -> Callable[[Path], object]:
+    """Return what writes ``text`` as ``write_text`` does, for ``write_together``."""
+    return lambda temporary: temporary.write_text(text, "utf-8", "backslashreplace")
 
 
 def write_json(path: Path, document: Any) -> None:
     """Write ``document`` atomically; NaN and infinities are refused, since JSON has none."""
-    write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """Return ``document`` as ``write_json`` writes it."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -149,7 +193,10 @@ def only_writer(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         held = [path.parent for path in hidden if path.name == _LOCK and path.parent != folder and _is_held(path)]
         for left in hidden:
             if left.name.startswith(PARTIAL) and not any(left.is_relative_to(place) for place in held):
-                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                elif not _is_held(left):  # as the page of a report is, which is written when the folder is free again
+                    left.unlink(missing_ok=True)
         yield
 
 

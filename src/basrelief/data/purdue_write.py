@@ -80,7 +80,7 @@ def write_purdue_shapes(
         with temporary.open("wb") as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as stream:
             _write(stream, count, seed, split_of(path) or "", box_keys == "plane", progress)  # type: ignore[arg-type]
 
-    write_atomic(path, write)
+    write_atomic(path, write, sweep=True)
 
 
 def _write(

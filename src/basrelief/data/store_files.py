@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from basrelief.data.cut_short import watch_file
 from basrelief.errors import DataError
 
 
@@ -48,6 +49,7 @@ def map_file(path: Path) -> np.ndarray:
     # Copy-on-write, never written to: torch warns of read-only arrays, and a private mapping costs no memory.
     try:
         array: np.ndarray = np.load(path, mmap_mode="c")
+        watch_file(path)
     except (OSError, ValueError, EOFError) as error:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             raise DataError(

@@ -90,7 +90,7 @@ def export_run(
             said["int8"] = _write_whole_numbers(temporary, whole_numbers, predictor, home, data)
 
     with torch.inference_mode(False), torch.no_grad():
-        write_atomic(path, write)
+        write_atomic(path, write, sweep=True)
     return {
         "run": str(loaded.source),
         "note": loaded.note,
@@ -183,5 +183,5 @@ def _write_whole_numbers(
         said.update(cost_of(path, temporary, source, metric))
         said["bytes"] = temporary.stat().st_size
 
-    write_atomic(target, write)
+    write_atomic(target, write, sweep=True)
     return {"file": str(target), **said}

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from basrelief.errors import OutputError
-from basrelief.files import write_atomic, write_json, write_text
+from basrelief.files import json_text, text_writer, write_together
 from basrelief.metrics import higher_is_better, is_in_unit, metric_spec
 from basrelief.report import MetricFacts, render_comparison, render_evaluation
 from basrelief.scoring.comparison import Comparison
@@ -35,24 +35,21 @@ def check_out(folder: Path, name: str, *, overwrite: bool) -> Path:
 
 
 def write_evaluation(folder: Path, document: Mapping[str, Any], found: Evaluation, run: Mapping[str, Any]) -> None:
-    """Write ``evaluation.json``, ``images.parquet`` and ``report.html``; the document comes last."""
+    """Write ``evaluation.json``, ``images.parquet`` and ``report.html``: all of them, or on a full disk none."""
     facts = metric_facts(list(document["metrics"]), str(document["depth_unit"]), tuple(run["classes"]))
-    _write_table(folder, found.images)
-    write_text(folder / "report.html", render_evaluation(document, facts, found.pictures, repeat=repeat_command()))
-    write_json(folder / "evaluation.json", document)
+    page = render_evaluation(document, facts, found.pictures, repeat=repeat_command())
+    _write(folder, "evaluation.json", document, page, found.images)
 
 
 def write_comparison(folder: Path, document: Mapping[str, Any], found: Comparison) -> None:
-    """Write ``comparison.json``, ``images.parquet`` and ``compare.html``; the document comes last."""
+    """Write ``comparison.json``, ``images.parquet`` and ``compare.html``: all of them, or on a full disk none."""
     classes = tuple(found.pictures.classes) if found.pictures is not None else ()
     facts = metric_facts(list(document["metrics"]), str(document["depth_unit"]), classes)
     metric = document["metric"]
     scores = [found.images[f"{side}/{metric}"].to_list() for side in ("a", "b")]
     pairs = [pair for pair in zip(*scores, strict=True) if None not in pair]
-    _write_table(folder, found.images)
     page = render_comparison(document, facts, pairs, found.pictures, repeat=repeat_command())
-    write_text(folder / "compare.html", page)
-    write_json(folder / "comparison.json", document)
+    _write(folder, "comparison.json", document, page, found.images)
 
 
 def metric_facts(names: Sequence[str], unit: str, classes: Sequence[str]) -> list[MetricFacts]:
@@ -74,5 +71,10 @@ def repeat_command() -> str:
     return shlex.join(["basrelief", *words]) if words[:1] in (["evaluate"], ["compare"]) else ""
 
 
-def _write_table(folder: Path, table: pl.DataFrame) -> None:
-    write_atomic(folder / IMAGES, lambda temporary: table.write_parquet(temporary))
+def _write(folder: Path, name: str, document: Mapping[str, Any], page: str, table: pl.DataFrame) -> None:
+    files = {
+        folder / IMAGES: table.write_parquet,
+        folder / PAGES[name]: text_writer(page),
+        folder / name: text_writer(json_text(document)),
+    }
+    write_together(files, sweep=True)
