@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from basrelief.files import (
     new_folder,
     only_writer,
     read_json,
+    read_yaml,
     write_atomic,
     write_json,
     write_text,
@@ -220,3 +223,38 @@ def test_a_second_writer_leaves_alone_what_the_first_has_not_yet_put_in_place(tm
 
     write_atomic(tmp_path / "report.html", write_another)
     assert sorted(item.name for item in tmp_path.iterdir()) == [".lock", "report.html"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "a: !!bool x",
+        "a: !!int ''", "a: !!float ''", "a: !!timestamp x",
+        "!!python/object/apply:os.system ['true']",
+        "a: 0000-01-01",
+        "&a {<<: *a}", "[" * 100_000, "{a: " * 5_000, "? [a]\n: 1", "a: \0",
+        "a: " + "9" * 5_000, "a: \xff",
+        "\n".join(["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}" for i in range(1, 9))]),
+        "# " + "x" * 1_000_000,
+    ],
+)  # fmt: skip
+def test_yaml_made_to_do_harm_is_refused_by_name(words: str, tmp_path: Path) -> None:
+    """A tag that does not fit was a traceback, and merge keys of merge keys took all memory."""
+    (tmp_path / "x.yaml").write_bytes(words.encode("latin-1"))
+    with pytest.raises(DataError, match=r"x\.yaml cannot be read"):
+        read_yaml(tmp_path / "x.yaml")
+
+
+def test_yaml_numbers_in_base_60_stay_text(tmp_path: Path) -> None:
+    """A megabyte of them was one number, and took minutes."""
+    (tmp_path / "x.yaml").write_text("a: 1" + ":1" * 20_000 + "\nb: 12:30\nc: 7\nd: 1:2.5\n")
+    found = read_yaml(tmp_path / "x.yaml")
+    assert isinstance(found["a"], str)
+    assert (found["b"], found["c"], found["d"]) == ("12:30", 7, "1:2.5")
+
+
+@pytest.mark.parametrize("read", [read_json, read_yaml])
+def test_a_pipe_in_a_files_place_is_not_waited_for(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(DataError, match=r"run\.json cannot be read"):
+        read(tmp_path / "run.json")

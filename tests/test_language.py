@@ -75,3 +75,21 @@ def test_a_call_that_cannot_be_read_is_shown_with_a_caret(text: str, part: str, 
     assert f"{part!r} {problem}" in message
     assert line.strip() == text
     assert line[caret.index("^") :].startswith(part[:1])
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "[1, 1e999]", "0x" + "f" * 5000])
+def test_numbers_that_could_not_be_printed_again_are_no_values(value: str) -> None:
+    with pytest.raises(UsageError, match="is no plain value"):
+        read_call(f"f(x={value})", "thing")
+
+
+def test_a_name_of_a_million_letters_is_refused_by_its_length() -> None:
+    with pytest.raises(UsageError, match="has 1000000 characters"):
+        read_call("a" * 1_000_000, "thing")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [r"'\d'", "1if"])
+def test_python_does_not_warn_of_a_users_text(value: str) -> None:
+    with pytest.raises(UsageError):
+        text(f"f(x={value}) +").parse()

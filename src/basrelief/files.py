@@ -28,6 +28,10 @@ _LOCK = ".lock"
 _HERE, _SWAP = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2
 _PLAIN = {ord(letter): "?" for letter in "[]*"}  # letters of names that mean something in patterns
 _MOMENT = 2.0  # seconds to wait for whoever begins another folder beside
+
+_LARGEST_YAML = 1_000_000  # bytes
+_MOST_MERGED = 10_000
+_DEEPEST_YAML = 100
 PARTIAL = ".partial-"  # how a file or folder begins its name until it is whole
 
 
@@ -117,7 +121,7 @@ def read_json(path: Path) -> dict[str, Any]:
         Naming the file, when it is missing or is not JSON.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_json)
+        document = json.loads(_read_text(path), parse_constant=_not_json)
         if not isinstance(document, dict):
             raise ValueError("expected an object")
         return document
@@ -125,6 +129,69 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is not there; expected a file that Basrelief wrote.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error}). It was changed or cut short; remove it.") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file that somebody wrote, as plain data.
+
+    Numbers in base 60 (``12:30``) stay texts, and merge keys (``<<``) may not make the document many times larger.
+
+    Raises
+    ------
+    DataError
+        Naming the file, when it cannot be read, is larger than a megabyte, or is not YAML.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        merged = 0
+
+        def fetch_flow_collection_start(self, kind: type[yaml.Token]) -> None:
+            if self.flow_level > _DEEPEST_YAML:
+                raise ValueError("it is nested too deeply")
+            super().fetch_flow_collection_start(kind)
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            for key, value in node.value:
+                if key.tag == "tag:yaml.org,2002:merge":
+                    for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                        if isinstance(part, yaml.MappingNode):
+                            self.flatten_mapping(part)
+                            self.merged += 1 + len(part.value)
+                        if self.merged > _MOST_MERGED:
+                            raise ValueError("its merge keys make it many times larger")
+            super().flatten_mapping(node)
+
+    for kind, make in (("int", Loader.construct_yaml_int), ("float", Loader.construct_yaml_float)):
+        Loader.add_constructor(
+            f"tag:yaml.org,2002:{kind}",
+            lambda loader, node, make=make: node.value if ":" in str(node.value) else make(loader, node),
+        )
+    try:
+        if path.stat().st_size > _LARGEST_YAML:
+            raise ValueError(f"it is larger than {_LARGEST_YAML:,} bytes")
+        return yaml.load(_read_text(path), Loader)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}. Expected a YAML file.") from None
+    # A tag that does not fit its value, as in "!!int x", makes the library fail in ways of its own.
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        said = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} cannot be read as YAML ({said}). Correct it, or remove it.") from None
+
+
+def _read_text(path: Path) -> str:
+    """Return a file's text; a pipe is refused, since reading one may never end."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no file" if not path.is_dir() else "it is a folder")
+    return path.read_text(encoding="utf-8")
 
 
 def _not_json(word: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from typing import Any, NoReturn
 
 from basrelief.errors import UsageError
 
 LONGEST = 10_000  # characters; beyond this a text is a mistake, and Python's parser may run out of stack
+LARGEST = 1e300  # of an option's numbers
 
 
 class UserText:
@@ -34,6 +36,8 @@ class UserText:
         self.text = " ".join(text.split())  # one line, so that a caret can stand below it
         self.shown = shown or self.text
         self.name, self.language, self.example, self.error = name, language, example, error
+        if len(self.text) > LONGEST:
+            raise error(f"The {name} has {len(self.text)} characters; at most {LONGEST} are read. {example}.")
 
     def parse(self) -> ast.expr:
         """Return the syntax tree.
@@ -46,12 +50,10 @@ class UserText:
         for found in re.finditer(r"'[^']*'|\"[^\"]*\"|#", self.text):
             if found[0] == "#":  # Python would take the rest for a comment, and drop it
                 self.fail(f"is not part of this language. {self.example}", found.start(), found.end())
-        if len(self.text) > LONGEST:
-            raise self.error(
-                f"The {self.name} has {len(self.text)} characters; at most {LONGEST} are read. {self.example}."
-            )
         try:
-            return ast.parse(self.text, mode="eval").body
+            with warnings.catch_warnings():  # what Python would say of an odd number or backslash names no user's text
+                warnings.simplefilter("ignore")
+                return ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
             at = min(max((error.offset or 1) - 1, 0), len(self.text))
             problem = "is never closed" if "never closed" in (error.msg or "") else "cannot be read here"
@@ -82,6 +84,21 @@ class UserText:
         caret = " " * (start - window + (1 if window else 0)) + "^" * max(1, min(end - start, 50))
         mark = "" if problem.endswith("?") else "."
         raise self.error(f"In the {self.language}, {shown!r} {problem.rstrip('.')}{mark}\n    {line}\n    {caret}")
+
+
+def read_value(node: ast.expr) -> Any:
+    """Return the value that a part of the tree writes out: numbers, quoted texts, True, False, None, and lists of them.
+
+    Raises
+    ------
+    ValueError, TypeError, SyntaxError, RecursionError, MemoryError
+        For anything else, and for numbers that are infinite or so large that they could not be printed again.
+    """
+    value = ast.literal_eval(node)
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, int | float) and not abs(part.value) < LARGEST:
+            raise ValueError("too large a number")
+    return value
 
 
 def read_call(text: str, what: str) -> tuple[str, dict[str, Any]]:
@@ -117,7 +134,7 @@ def read_call(text: str, what: str) -> tuple[str, dict[str, Any]]:
         if keyword.arg in options:
             call.fail_at_word("is given twice", keyword)
         try:
-            options[keyword.arg] = ast.literal_eval(keyword.value)
+            options[keyword.arg] = read_value(keyword.value)
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             call.fail_at("is no plain value: write a number, a quoted text, True, False or None", keyword.value)
     return name, options

@@ -24,9 +24,13 @@ SEARCH = "search"  # in place of a learning rate: short tests find it
 def _read_resolution(value: Any) -> Any:
     """Read "64" and "48x64"; one number is both sides."""
     parts = str(value).lower().split("x") if isinstance(value, str | int) else value
-    if isinstance(value, str) and (len(parts) > 2 or not all(part.strip().isdigit() for part in parts)):
-        raise UsageError(f"--resolution {value!r}: expected N or HEIGHTxWIDTH, such as 64 or 48x64.")
+    if isinstance(value, str) and (len(parts) > 2 or not all(_is_side(part.strip()) for part in parts)):
+        raise UsageError(f"--resolution {value[:80]!r}: expected N or HEIGHTxWIDTH, such as 64 or 48x64.")
     return (int(parts[0]), int(parts[-1])) if isinstance(value, str | int) else value
+
+
+def _is_side(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10  # "²" counts as a digit, and is no number
 
 
 def _read_numbers(value: Any) -> Any:
@@ -62,7 +66,7 @@ def _read_batch_size(value: Any) -> Any:
     """Read "max"; it is 0 from here on, and ``prepare`` replaces it by the number that fits."""
     if value == "max":
         return LARGEST_BATCH
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    number = int(value) if isinstance(value, str) and _is_side(value.strip()) else value
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise UsageError(f"--batch-size {value!r}: expected a number of 1 or more, or max.")
     return number
@@ -104,7 +108,7 @@ def _read_rate(value: Any) -> Any:
 
 def _read_jobs(value: Any) -> Any:
     """Read "2" and "auto"."""
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    number = int(value) if isinstance(value, str) and _is_side(value.strip()) else value
     if number != "auto" and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
         raise UsageError(f"--jobs {value!r}: expected a number of 1 or more, or auto.")
     return number

@@ -112,6 +112,18 @@ def test_members_that_point_outside_are_turned_away(tmp_path: Path, name: str, r
     assert files_below(tmp_path) == before
 
 
+def test_a_member_whose_name_begins_with_nul_is_turned_away(tmp_path: Path) -> None:
+    """Its name is empty to Python, and asking whether it is a folder was a traceback."""
+    root = write_quartets_c(tmp_path / "c", make_quartets())
+    with zipfile.ZipFile(root / "data_part1.zip", "a") as archive:
+        archive.writestr("?x.jpg", b"x")
+    data = (root / "data_part1.zip").read_bytes()
+    (root / "data_part1.zip").write_bytes(data.replace(b"?x.jpg", b"\0x.jpg"))
+    source = open_source(str(root))
+    assert "has no name" in said(source)
+    assert len(source.entries) == 6
+
+
 def test_links_encryption_and_rare_compression_are_turned_away(tmp_path: Path) -> None:
     root = write_quartets_c(tmp_path / "c", make_quartets())
     path = root / "data_part1.zip"

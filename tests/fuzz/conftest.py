@@ -6,10 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import rounds as lengths
 
 HERE = Path(__file__).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have hypothesis try as many examples as the form has."""
+    settings.register_profile("attacks", max_examples=lengths.rounds(config, 60, 20_000), database=None, deadline=None)
+    settings.load_profile("attacks")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

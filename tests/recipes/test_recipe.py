@@ -34,7 +34,7 @@ def test_an_unknown_recipe_is_named_with_its_neighbour() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[", "is not YAML"),
+        ("[", "cannot be read as YAML"),
         ("- a", "expected keys"),
         ("command: study", "field required"),
         ("command: fly\ntitle: a\ndata: {made: x}\nscales: {}", "command"),

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from basrelief.augment.spec import AugmentationSpec, Option
 from basrelief.errors import UsageError, suggest
-from basrelief.language import UserText
+from basrelief.language import UserText, read_value
 
 _STEPS = "Steps stand with + between them, as in flip + rotate(degrees=10)"
 NONE = "none"
@@ -118,7 +118,7 @@ class _Reader:
             value = {"true": True, "false": False}.get(node.id, node.id)
         else:
             try:
-                value = ast.literal_eval(node)
+                value = read_value(node)
             except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
                 value = None
         if not line.takes(value):

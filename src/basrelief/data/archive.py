@@ -133,7 +133,7 @@ def list_archive(path: Path, faults: list[Fault]) -> list[Member]:
         raise DataError(f"{path} is no zip archive, or is truncated or damaged ({error}). {again}") from None
     except NotImplementedError as error:
         raise DataError(f"{path} is a zip archive of a kind that cannot be read ({error}). Zip it again.") from None
-    infos = [info for info in found if not info.is_dir() and not _is_junk(info.filename)]
+    infos = [info for info in found if not info.filename.endswith("/") and not _is_junk(info.filename)]
     unpacked = sum(info.file_size for info in infos)
     if unpacked > SMALL_TOTAL and unpacked > MAX_RATIO * length:
         raise DataError(
@@ -170,6 +170,8 @@ def _reason_against(info: zipfile.ZipInfo, length: int) -> tuple[str, str] | Non
     """Return (problem, remedy) of a member that is turned away."""
     name = info.orig_filename  # ``filename`` ends at a NUL byte and hides the rest
     plain = "Zip the images again, with plain names below one folder"
+    if not info.filename:
+        return "has no name", plain
     if "\\" in name:
         return "has a backslash in its name, where forward slashes are expected", plain
     if "\0" in name or name.startswith("/") or name[1:2] == ":" or ".." in name.split("/"):

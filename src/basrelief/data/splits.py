@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -236,7 +237,7 @@ def _shares(rule: str) -> tuple[float, ...] | None:
     try:
         numbers = [float(part) for part in parts]
     except ValueError:
-        if Path(rule).is_file():
+        if os.path.isfile(rule):  # noqa: PTH113 - which takes what can be no path for one that is not there
             return None
         raise UsageError(
             f"--split {rule!r} is neither {', '.join(RULES)}, nor shares such as 80/0/20, nor a file that exists."

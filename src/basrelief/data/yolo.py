@@ -27,6 +27,7 @@ from basrelief.data.instances import Category, Instance, Picture, Planes, choose
 from basrelief.data.outlines import ShapeError, check_polygon, extent, read_box
 from basrelief.data.source import DataOptions, Fault, Source
 from basrelief.errors import DataError
+from basrelief.files import read_yaml
 
 _LOOKED_AT = 20
 
@@ -129,14 +130,9 @@ def _parse(line: str) -> list[float] | None:
 
 def _read_names(root: Path, found: Findings) -> dict[Category, str]:
     """Return the names in ``data.yaml``, or in the one other YAML file that has names."""
-    import yaml
-
     files = sorted((p for p in root.iterdir() if p.suffix.lower() in (".yaml", ".yml")), key=lambda p: p.stem != "data")
     for path in files:
-        try:
-            content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise DataError(f"{path} cannot be read as YAML ({str(error)[:200]}). Correct it, or remove it.") from None
+        content = read_yaml(path)
         if not isinstance(content, dict) or not isinstance(content.get("names"), list | dict):
             continue
         if content.get("kpt_shape"):

@@ -38,8 +38,8 @@ def parse_tile(tile: object) -> Tile:
         return "auto"
     if text == "none":
         return "none"
-    if not (text.isascii() and text.isdecimal()) or int(text) < SMALLEST:
-        raise UsageError(f"--tile {text}: expected auto, none, or a tile's side in pixels, {SMALLEST} or more.")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10) or int(text) < SMALLEST:
+        raise UsageError(f"--tile {text[:80]}: expected auto, none, or a tile's side in pixels, {SMALLEST} or more.")
     return int(text)
 
 

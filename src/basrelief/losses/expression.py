@@ -19,7 +19,7 @@ from torch import Tensor
 
 from basrelief.batch import TARGETS
 from basrelief.errors import ExpressionError, UsageError, suggest
-from basrelief.language import UserText
+from basrelief.language import UserText, read_value
 from basrelief.losses import LOSSES
 from basrelief.losses.balance import WRAPPERS, Fixed
 from basrelief.losses.loss import Group, Loss, Term
@@ -267,7 +267,7 @@ class _Reader:
             listed = ", ".join(known) or "none"
             self.said.fail_at_word(f"is not an option of {name}.{suggest(word, known)} Its options: {listed}", keyword)
         try:
-            value = ast.literal_eval(keyword.value)
+            value = read_value(keyword.value)
             value = tuple(value) if isinstance(value, list) else value
             hash(value)
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):

@@ -9,15 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from basrelief.errors import DataError, UsageError, suggest, unknown_name
+from basrelief.files import read_yaml
 
 FOLDER = Path(__file__).parent
 RECIPES = tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))  # those that are shipped, by name
 SCALES = ("smoke", "small", "full")
-_LARGEST = 1_000_000  # bytes of a recipe
 
 
 class _Part(BaseModel):
@@ -115,14 +114,7 @@ def read_recipe(path: Path) -> Recipe:
     DataError
         Naming the file, and the first thing in it that is wrong.
     """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path} is no recipe: it is larger than {_LARGEST:,} bytes. Check which file it is.")
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. Expected a recipe, or use --recipe NAME.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not YAML: {' '.join(str(error).split())}. Correct it.") from None
+    document = read_yaml(path)
     if not isinstance(document, dict):
         raise DataError(f"{path} is no recipe: expected keys such as command, data, options and scales.")
     try:
