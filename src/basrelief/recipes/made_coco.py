@@ -8,6 +8,7 @@ choosing has something to do.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from scipy import ndimage
 
 from basrelief.data.outlines import extent_of_runs, runs_of
 from basrelief.data.scenes import SCENES_PER_ROOM, make_scene
+from basrelief.errors import MissingExtraError
 from basrelief.seeding import stream, stream_seed
 
 CATEGORIES = {4: "motorcycle", 18: "dog", 61: "cake"}  # with COCO's own numbers
@@ -50,7 +52,14 @@ def make_objects(folder: Path, progress: Callable[[int, int], None], *, train: i
 
     The files are named as COCO's: ``annotations/instances_train2017.json`` with ``train2017/``, and
     ``annotations/instances_test2017.json`` with ``test2017/``.
+
+    Raises
+    ------
+    MissingExtraError
+        Without pycocotools, which reads them: better said before minutes of drawing.
     """
+    if importlib.util.find_spec("pycocotools") is None:
+        raise MissingExtraError("pycocotools", "coco", "Reading COCO data")
     (folder / "annotations").mkdir()
     for split, count, before in (("train", train, 0), ("test", test, train)):
         name = f"{split}2017"

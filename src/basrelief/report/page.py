@@ -13,6 +13,7 @@ from basrelief.report.contents import StudyContents
 from basrelief.report.costs import format_costs
 from basrelief.report.forest import format_pairs
 from basrelief.report.pictures import Wall, build_wall
+from basrelief.report.planes import build_planes
 from basrelief.report.plots import COLOURS, DASHES, draw_curves
 from basrelief.report.rates import format_rate, format_searches
 from basrelief.report.spreads import draw_spreads, say_ahead
@@ -34,7 +35,7 @@ from basrelief.report.words import factor_word, factor_words
 if TYPE_CHECKING:
     from jinja2 import Template
 
-STYLES = ("style.css", "parts/plots.css", "parts/wall.css")
+STYLES = ("style.css", "parts/plots.css", "parts/wall.css", "parts/planes.css")
 # The markers of the curves in a box of 10 by 10 around the origin, in the order of plots.MARKERS.
 MARKER_PATHS = (
     "M-4 0A4 4 0 1 0 4 0A4 4 0 1 0 -4 0Z",
@@ -63,9 +64,10 @@ def render_study(contents: StudyContents) -> str:
 
     spreads, curves = draw_spreads(contents), draw_curves(contents)
     figures = [*spreads, *curves]
-    wall = None
+    wall = planes = None
     if contents.pictures is not None and len(contents.pictures.ids):
-        wall = build_wall(contents.pictures, [(index, row.name) for index, row in order_losses(contents)])
+        columns = [(index, row.name) for index, row in order_losses(contents)]
+        wall, planes = build_wall(contents.pictures, columns), build_planes(contents.pictures, columns)
     lines, baselines = format_losses(contents)
     kind, badge = describe_outcome(contents)
     primary = primary_facts(contents)
@@ -83,6 +85,7 @@ def render_study(contents: StudyContents) -> str:
         "cards": draw_training(contents),
         "terms": terms if any(len(loss["lines"]) > 1 for loss in terms) else [],
         "wall": wall,
+        "planes": planes,
         "wall_intro": "" if wall is None else _wall_intro(wall, word, primary.name),
         "searches": format_searches(contents),
         "race": format_race(contents),
@@ -135,6 +138,7 @@ def _sections(words: str, shown: Mapping[str, Any]) -> list[tuple[str, str, bool
         ("spreads", "Scores of the images", bool(shown["spreads"])),
         ("curves", "Curves", bool(shown["curves"])),
         ("pictures", "Pictures", bool(shown["wall"])),
+        ("planes", "Planes of the classes", bool(shown["planes"])),
         ("strata", "Where it holds", bool(shown["strata"] or shown["ranking"])),
         ("behaviour", "Training behaviour", bool(shown["behaviour"] or shown["cards"])),
         ("terms", "Terms", bool(shown["terms"])),

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from basrelief.inference.boxes import components, measure
+from basrelief.functional.components import components
+from basrelief.inference.boxes import measure
 
 
 def find_largest(
