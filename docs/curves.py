@@ -58,8 +58,9 @@ def _lines(panel: Lines) -> list[str]:
     x = np.asarray(panel.x, dtype=float)
     lines = {name: np.asarray(values, dtype=float) for name, values in panel.lines.items()}
     known = np.concatenate([values[np.isfinite(values)] for values in lines.values()])
-    ticks_x, ticks_y = _ticks(x.min(), x.max(), 5), _ticks(min(known.min(), 0), max(known.max(), 1e-3), 4)
-    low, high = min(known.min(), ticks_y[0]), max(known.max(), ticks_y[-1])
+    most = known.max() if known.max() > 1e-6 else 1.0  # what is 0 but for rounding is drawn as 0
+    ticks_x, ticks_y = _ticks(x.min(), x.max(), 5), _ticks(min(known.min(), 0), most, 4)
+    low, high = min(known.min(), ticks_y[0]), max(most, ticks_y[-1])
     wide, tall = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
     def across(value: float) -> float:
