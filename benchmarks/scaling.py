@@ -26,6 +26,7 @@ COUNTS = (4 * 10**5, 4 * 10**6, 4 * 10**7, 4 * 10**8)
 SIDES = (64, 112, 192, 224)
 BEGIN, END = "<!-- made by benchmarks/scaling.py -->", "<!-- end of what is made -->"
 HOUR = 3600.0
+ENOUGH = 48  # quartets, with fewer of which fixed costs weigh much
 PAGE = 4096  # bytes that a disk gives at least
 
 
@@ -160,7 +161,16 @@ def power(count: float) -> str:
 
 def pages(costs: Mapping[str, Any], place: Place, hosts: Sequence[int], side: int, networks: Sequence[str]) -> str:
     """Return the tables."""
-    parts = [f"Measured on: {costs['machine']}. CPU seconds of one core, medians, other programs running."]
+    effort = costs["effort"]
+    parts = [
+        f"Measured on: {costs['machine']}. CPU seconds of one core, with {effort['count']} quartets, steps of "
+        f"{effort['batch']} images, medians of {effort['repeats']}."
+    ]
+    if effort["count"] < ENOUGH or effort["repeats"] < 3:
+        parts.append(
+            "**So little was measured that starting up weighs in it: composing, steps and all hours that rest on them "
+            "are several times too long. Run the command above on a quiet machine.**"
+        )
     cost_lines = [
         [f"{s} px", *(f"{1000 * costs[name][s]:.3g}" for name in ("compose", "pack", "gather")),
          size(row_bytes(costs, s)), size(row_bytes(costs, s, depth=False)), size(costs["bytes"][s]["background"])]

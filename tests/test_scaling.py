@@ -17,6 +17,7 @@ PLANES = {"image": 12288.0, "background": 12288.0, "mask": 512.0, "depth": 8192.
 COSTS = {
     "machine": "made up",
     "side": 64,
+    "effort": {"count": 96, "batch": 16, "repeats": 3},
     "compose": {"64": 0.01},
     "pack": {"64": 0.001},
     "gather": {"64": 1e-5},
