@@ -20,6 +20,7 @@ from typing import Any
 
 from basrelief import errors
 
+_KILLED = getattr(signal, "SIGKILL", 9)  # which Windows does not name
 LOST = 3  # exit code of a process whose neighbours have gone
 _GRACE = 10.0  # seconds that processes have to end by themselves, once one has failed
 _LOOK = 0.1  # seconds between looks at whether one has ended
@@ -52,7 +53,7 @@ def launch(data: str, out: str, options: Mapping[str, Any], processes: int) -> d
     if failed is not None:
         number, code = failed
         how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        why = ", most likely for lack of memory" if code == -signal.SIGKILL else ""
+        why = ", most likely for lack of memory" if code == -_KILLED else ""
         raise errors.TrainingError(
             f"Process {number + 1} of {processes} {how}{why}. The same command goes on from the last checkpoint."
         )

@@ -149,7 +149,7 @@ class _Backgrounds:
             path = self.packing.path("background", shard)
             if place == 0:
                 with path.open("wb") as file:
-                    write_header(file.fileno(), np.uint8, (0, *picture.shape))
+                    write_header(file, np.uint8, (0, *picture.shape))
             write_rows(path, picture[None], place)
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class _Backgrounds:
         for shard, start in enumerate(range(0, len(self.rows), self.packing.shard_rows)):
             rows = min(self.packing.shard_rows, len(self.rows) - start)
             with self.packing.path("background", shard).open("r+b") as file:
-                write_header(file.fileno(), np.uint8, (rows, *shape))
+                write_header(file, np.uint8, (rows, *shape))
 
 
 def _chunks(packing: Packing, entries: Sequence[Entry], kept: dict[int, Kept]) -> Iterator[Chunk]:

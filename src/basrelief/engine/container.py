@@ -42,7 +42,7 @@ def memory_left(root: Path = ROOT, membership: Path = MEMBERSHIP) -> int | None:
 def _folders(root: Path, membership: Path, controller: str) -> Iterator[Path]:
     """Yield the folders of this process's group and of those around it, whose limits hold as well."""
     try:
-        lines = membership.read_text().splitlines()
+        lines = membership.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return
     for line in lines:
@@ -65,6 +65,6 @@ def _word(path: Path) -> str:
 
 def _words(path: Path) -> list[str]:
     try:
-        return path.read_text().split()
+        return path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError):
         return []
