@@ -37,7 +37,7 @@ def messages_page() -> str:
         place = path.relative_to(SOURCE).with_suffix("").as_posix()
         title = next(title for title, parts in DOING.items() if any(place.startswith(part) for part in parts))
         for kind, text in _messages(ast.parse(path.read_text(encoding="utf-8")), kinds):
-            found[title].setdefault(text, kind)
+            found[title].setdefault(" ".join(text.split()), kind)
     lines = [HEAD]
     for title, messages in found.items():
         if messages:
@@ -105,12 +105,12 @@ def _text(node: ast.expr) -> str:
         case ast.FormattedValue(value=value):
             text = f"⟨{_named(value)}⟩"
         case ast.IfExp(body=body, orelse=orelse):
-            text = " / ".join(filter(None, (_text(body), _text(orelse))))
+            text = " / ".join(part for part in (_text(body), _text(orelse)) if part.strip())
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             text = _text(left) + _text(right)
         case _:
             text = f"⟨{_named(node)}⟩"
-    return " ".join(text.split()) if not isinstance(node, ast.Constant) else text
+    return text
 
 
 def _named(node: ast.expr) -> str:

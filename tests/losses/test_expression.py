@@ -83,6 +83,9 @@ def test_canonical_form(text: str, canonical: str) -> None:
         ("bce(mask) + é(mask)", "is not a loss", "é"),
         ("__import__('os')", "is not a loss", "__import__"),
         ("bce(mask) ** 2", "is not part of the loss language", "bce(mask) ** 2"),
+        ("bce(mask) + 2*tversky(mask, alpha=-0.3)", "cannot be the alpha of tversky: it must be a number", "-0.3"),
+        ("ssim(mask, window=4)", "cannot be the window of ssim: it must be an odd", "4"),
+        ("rmse(depth) + huber(depth, delta=0)", "cannot be the delta of huber: it must be above 0", "0"),
     ],
 )
 def test_errors_show_the_text_with_a_caret_below_the_fault(text: str, message: str, marked: str) -> None:

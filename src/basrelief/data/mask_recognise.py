@@ -292,7 +292,7 @@ def _turned(mapping: MaskMapping, looks: Sequence[MaskLook], invert: bool | None
     two = len(mapping.classes) == 1 and set(keys) == {0, 1} and mapping.other is None
     if not two:
         if invert:
-            raise UsageError("--invert-masks works on masks with two values; state the values with --mask-map instead")
+            raise UsageError("--invert-masks works on masks with two values; state the values with --mask-map instead.")
         return mapping
     half = (keys[0] + keys[1]) / 2
 
