@@ -65,7 +65,7 @@ def test_inputs_that_change_while_they_are_read(
     in_full: bool,
     tried: Callable[[str], None],
 ) -> None:
-    if not in_full and name not in ("pack", "predict"):
+    if not in_full and name != "pack":
         pytest.skip("in the full form")
     command = commands(name)
     chances = random.Random(name)
