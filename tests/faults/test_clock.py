@@ -35,7 +35,7 @@ def test_a_clock_that_jumps_while_a_command_works(
     in_full: bool,
     tried: Callable[[str], None],
 ) -> None:
-    if not in_full and name != "train":
+    if not in_full:
         pytest.skip("in the full form")
     command = commands(name)
     moments = random.Random(name)

@@ -104,12 +104,14 @@ def test_a_damaged_file_of_a_run_or_study(
     in_full: bool,
     tried: Callable[[str], None],
 ) -> None:
+    if not in_full and kind == "study":
+        pytest.skip("in the full form")
     whole = inputs / kind
     files = RUN if kind == "run" else STUDY
     readers = [name for name in READERS if kind == "study" or "report" not in name]
     chances = random.Random(kind)
     faults = []
-    for number in range(200 if in_full else 25):
+    for number in range(200 if in_full else 12):
         it = tmp_path / str(number)
         out = tmp_path / f"out-{number}"
         shutil.copytree(whole, it)

@@ -15,7 +15,7 @@ NAMES = (
     "pack", "compose", "compose c", "train", "study", "predict", "evaluate", "export", "inspect", "report",
     "generate scenes", "generate shapes",
 )  # fmt: skip
-SHORT = ("pack", "predict")
+SHORT = ("pack",)
 
 
 @pytest.fixture

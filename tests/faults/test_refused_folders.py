@@ -16,7 +16,7 @@ NAMES = (
     "pack", "compose", "compose c", "train", "study", "predict", "evaluate", "export", "inspect", "report",
     "generate scenes", "generate shapes",
 )  # fmt: skip
-SHORT = ("pack", "predict")
+SHORT = ("pack",)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_file_that_may_not_be_read(
     in_full: bool,
     tried: Callable[[str], None],
 ) -> None:
-    if not in_full and kept not in ("data/images/03.png", "run/best.safetensors"):
+    if not in_full and kept != "data/images/03.png":
         pytest.skip("in the full form")
     command = commands(name)
     copied = shutil.copytree(inputs, place / "inputs")
@@ -124,4 +124,4 @@ def test_a_file_that_may_not_be_read(
     if ended.code == 0:
         assert name == "report", ended.said
     else:
-        assert target.name in ended.said or str(target.parent) in ended.said, ended.said
+        assert target.name in ended.said + ended.out or str(target.parent) in ended.said, ended.said
