@@ -27,7 +27,20 @@ from support import write_folder
 
 GIGABYTES = 4  # more than any of these inputs can honestly need, with all libraries read
 SECONDS = 120
-TRAIN = ["--network", "masknet", "--loss", "bce(mask)", "--epochs", "1", "--resolution", "16", "--batch-size", "2", "--device", "cpu"]
+TRAIN = [
+    "--network",
+    "masknet",
+    "--loss",
+    "bce(mask)",
+    "--epochs",
+    "1",
+    "--resolution",
+    "16",
+    "--batch-size",
+    "2",
+    "--device",
+    "cpu",
+]
 
 
 def commands(kind: str, given: str, place: Path) -> list[list[str]]:
