@@ -21,9 +21,11 @@ from PIL import Image
 from basrelief import cli
 from basrelief.data import open_source
 from basrelief.data.decode import Blob, FileError, read_depth, read_image, read_mask_values
+from basrelief.data.decode_wide import drop_exif_bomb
 from basrelief.data.inspect import inspect_source
 from basrelief.data.source import DataOptions
 from basrelief.errors import BasreliefError
+from hostile import exif_bomb, good_exif
 from outlines import write_coco, write_labelme, write_yolo
 from support import make_quartets, write_folder, write_quartets_a, write_quartets_b, write_quartets_c
 
@@ -214,6 +216,20 @@ def test_any_wrong_bit_of_a_png_is_noticed() -> None:
             except FileError:
                 continue
             assert (found == array).all(), place
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_exif_block_of_thousands_of_entries_is_not_read(kind: str) -> None:
+    """Each entry claims the whole block: a megabyte became gigabytes of copies, and minutes."""
+    data = encode(IMAGE, kind, exif=exif_bomb())
+    with Image.open(io.BytesIO(data)) as picture:
+        assert "exif" in picture.info
+        drop_exif_bomb(picture)
+        assert "exif" not in picture.info
+    assert read_image(Blob("x.png", data)).shape == IMAGE.shape
+    with Image.open(io.BytesIO(encode(IMAGE, kind, exif=good_exif(6)))) as picture:
+        drop_exif_bomb(picture)
+        assert "exif" in picture.info
 
 
 # Folders: what is said.

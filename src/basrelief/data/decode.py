@@ -21,6 +21,7 @@ from basrelief.data.decode_arrays import ARRAY_SUFFIXES as ARRAY_SUFFIXES
 from basrelief.data.decode_arrays import one_plane, read_array
 from basrelief.data.decode_wide import (
     ORIENTATION,
+    drop_exif_bomb,
     has_16_bits,
     is_tiff,
     loaded,
@@ -100,6 +101,7 @@ def _decode_less(picture: Image.Image, path: File, resolution: tuple[int, int]) 
     check_pixels(picture.size[0] * picture.size[1], path)
     width, height = picture.size
     wanted = resolution[::-1]
+    drop_exif_bomb(picture)
     if picture.getexif().get(ORIENTATION) in (5, 6, 7, 8):
         width, height, wanted = height, width, resolution
     picture.draft(picture.mode, (wanted[0] * 3 // 2, wanted[1] * 3 // 2))

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tifffile
@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from basrelief.data.data_file import Blob, File, FileError, check_pixels, first_bytes, open_file
 
 ORIENTATION = 274  # the EXIF and TIFF tag
+_MOST_ENTRIES = 500  # of an EXIF directory
 _PNG = b"\x89PNG\r\n\x1a\n"
 _HEAD = 26  # bytes that say what a PNG file holds
 _WHOLE = 1 << 28  # bytes; larger files are not read as a whole before they are decoded
@@ -59,8 +60,21 @@ def loaded(picture: Image.Image, path: File) -> Image.Image:
     """Return an open picture decoded, and turned as its EXIF orientation says."""
     check_pixels(picture.size[0] * picture.size[1], path)
     picture.load()
+    drop_exif_bomb(picture)
     ImageOps.exif_transpose(picture, in_place=True)
     return picture
+
+
+def drop_exif_bomb(picture: Image.Image) -> None:
+    """Forget an EXIF block of more entries than any camera writes: each may claim all of it, and would be copied."""
+    exif = picture.info.get("exif")
+    if not isinstance(exif, bytes):
+        return
+    block = exif.removeprefix(b"Exif\0\0")
+    order: Literal["little", "big"] = "little" if block[:2] == b"II" else "big"
+    start = int.from_bytes(block[4:8], order)
+    if int.from_bytes(block[start : start + 2], order) > _MOST_ENTRIES:
+        del picture.info["exif"]
 
 
 def read_tiff(path: File) -> np.ndarray | None:

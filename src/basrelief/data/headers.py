@@ -6,7 +6,7 @@ from PIL import Image, UnidentifiedImageError
 
 from basrelief.data.data_file import File, check_pixels, decoding, first_bytes, open_file
 from basrelief.data.decode_arrays import ARRAY_SUFFIXES, array_size
-from basrelief.data.decode_wide import ORIENTATION, is_tiff, tiff_size
+from basrelief.data.decode_wide import ORIENTATION, drop_exif_bomb, is_tiff, tiff_size
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 _STACK_SUFFIXES = TIFF_SUFFIXES | {".gif", ".webp", ".apng"}
@@ -23,6 +23,7 @@ def image_size(path: File) -> tuple[int, int]:
                 # ``size`` of a TIFF file is turned already in some Pillow versions; its tags are not.
                 tags = getattr(picture, "tag_v2", None)
                 width, height = (tags[256], tags[257]) if tags else picture.size
+                drop_exif_bomb(picture)
                 turned = picture.getexif().get(ORIENTATION) in (5, 6, 7, 8)
                 return (width, height) if turned else (height, width)
         except UnidentifiedImageError:

@@ -1,0 +1,176 @@
+"""Hostile inputs given to every command that takes them, each in a process of its own with limits.
+
+The commands end with 0, 1 or 2 and a message, in time, within the memory given, run nothing that the input names, and
+leave it as it was; pages hold no name unescaped. The short form takes each twelfth input, the long form all.
+"""
+
+# ruff: noqa: E501, PTH113, PTH114, PTH118
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import pytest
+
+from basrelief import cli
+from basrelief.app_data import inspect  # noqa: F401 - read before the processes begin, which share it then
+from fuzz.corpus import HOSTILE
+from networks import saved
+from support import write_folder
+
+GIGABYTES = 4  # more than any of these inputs can honestly need, with all libraries read
+SECONDS = 120
+TRAIN = [
+    "--network",
+    "masknet",
+    "--loss",
+    "bce(mask)",
+    "--epochs",
+    "1",
+    "--resolution",
+    "16",
+    "--batch-size",
+    "2",
+    "--device",
+    "cpu",
+]
+
+
+def commands(kind: str, given: str, place: Path) -> list[list[str]]:
+    """Return the commands that take an input of this kind."""
+    out, data, photo = str(place / "out"), str(place / "good"), str(place / "good/images/00.png")
+    match kind:
+        case "data":
+            return [
+                ["inspect", given, "--html", f"{out}.html"],
+                ["pack", given, out, "--resolution", "16"],
+                ["train", given, *TRAIN, "--out", f"{out}-run"],
+            ]
+        case "picture":
+            net = str(place / "net")
+            return [
+                ["predict", net, given, "--out", out],
+                ["predict", net, str(Path(given).parent), "--out", f"{out}2"],
+            ]
+        case "network":
+            weights = ["train", data, *TRAIN, "--weights", given, "--out", f"{out}-run"]
+            return [
+                ["predict", given, photo, "--out", out],
+                ["evaluate", given, data],
+                ["export", given, "--to", "onnx"],
+                weights,
+            ]
+        case "run":
+            return [
+                ["report", given, "--to", "markdown"],
+                ["report", given],
+                ["study", "--status", given],
+                ["predict", given, photo, "--out", out],
+                ["compare", given, given],
+            ]
+        case "recipe":
+            return [["train", "--recipe", given, "--out", out], ["study", data, "--recipe", given, "--out", out]]
+        case _:
+            return [["train", data, *TRAIN, "--split", given, "--out", out]]
+
+
+def in_a_process(words: list[str], said: Path, folder: Path) -> tuple[int, str]:
+    """Run a command in a copy of this process, with limits; return its exit code and all that it said."""
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            os.setsid()
+            os.chdir(folder)
+            handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(handle, 1)
+            os.dup2(handle, 2)
+            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+            now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (now + (GIGABYTES << 30),) * 2)
+            sys.argv = ["basrelief", *words]
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status), said.read_text(errors="replace")
+        signal.sigtimedwait([signal.SIGCHLD], 0.2)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return 124, f"no end after {SECONDS} s\n" + said.read_text(errors="replace")
+
+
+def fingerprint(root: Path) -> str:
+    """Return a hash of every name and content below a folder, without opening what is no file."""
+    digest = hashlib.sha256()
+    for folder, names, files in os.walk(os.fsencode(root)):
+        for name in sorted(names + files):
+            path = os.path.join(folder, name)
+            digest.update(path)
+            if os.path.isfile(path) and not os.path.islink(path):
+                with open(path, "rb") as file:  # noqa: PTH123 - of bytes
+                    digest.update(file.read())
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good data and a saved network, which the commands that need both are given."""
+    place = tmp_path_factory.mktemp("good")
+    write_folder(place / "good", 6)
+    saved(place / "net")
+    return place
+
+
+def test_the_corpus_is_large() -> None:
+    assert len(HOSTILE) >= 200
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_input(name: str, good: Path, tmp_path: Path, is_long: bool) -> None:
+    number = list(HOSTILE).index(name)
+    if not is_long and number % 12:
+        pytest.skip("in the long form")
+    kind, write = HOSTILE[name]
+    root, place = tmp_path / "input", tmp_path / "place"
+    root.mkdir()
+    place.mkdir()
+    (place / "good").symlink_to(good / "good")
+    (place / "net").symlink_to(good / "net")
+    given = str(write(root))
+    before = fingerprint(root)
+    wrong = []
+    for words in commands(kind, given, place)[: None if is_long else 1]:
+        code, said = in_a_process(words, tmp_path / "said", place)
+        lines = said.strip().splitlines()
+        shown = f"{words[0]} ended with {code}: " + "\n".join(lines[-12:])[-1500:]
+        if code not in (0, 1, 2) or "Traceback" in said or (code and not lines):
+            wrong.append(shown)
+    if fingerprint(root) != before and kind != "run":
+        wrong.append("the input was changed")
+    if (place / "executed").exists() or (root / "executed").exists():
+        wrong.append("the input was executed")
+    for page in [*place.glob("*.html"), *root.rglob("report.html")]:
+        if "<script>alert(1)" in page.read_text(encoding="utf-8"):
+            wrong.append(f"{page.name} holds a name as markup")
+    assert not wrong, "\n\n".join(wrong)
