@@ -78,9 +78,7 @@ def notebook_page(path: Path) -> str:
         for cell in cells
         if (text := "".join(cell["source"]))
     ]
-    return "\n\n".join(
-        [*parts, f"*This page is [{path.name}](../{path.relative_to(ROOT)}) without what it shows.*", ""]
-    )
+    return "\n\n".join([*parts, f"*This page is `{path.relative_to(ROOT)}` without what it shows.*", ""])
 
 
 def _is_written(page: str) -> bool:

@@ -88,3 +88,19 @@ def test_the_reference_has_every_public_name_and_every_loss(site: Path) -> None:
         name for name in statistics.__all__ if callable(getattr(statistics, name)) and f'.{name}"' not in reference
     ]
     assert missing in ([], ["Decision"])
+
+
+def test_the_notebook_is_kept_without_what_it_shows_and_runs(tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="the notebook is run with nbclient, of the extra dev")
+    nbclient = pytest.importorskip("nbclient", reason="the notebook is run with nbclient, of the extra dev")
+    notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = {cell.id: "".join(str(output) for output in cell.outputs) for cell in cells}
+    assert "60" in shown["inspect"]
+    assert "bce(mask)" in shown["pair"]
+    assert "report.html" in shown["report"]
+    assert "(160, 200)" in shown["predict"]
+    assert "image/png" in shown["show"]
