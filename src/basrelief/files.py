@@ -99,7 +99,7 @@ def read_yaml(path: Path) -> Any:
     """
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
         merged = 0
 
         def fetch_flow_collection_start(self, kind: type[yaml.Token]) -> None:
