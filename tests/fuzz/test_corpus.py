@@ -4,7 +4,7 @@ The commands end with 0, 1 or 2 and a message, in time, within the memory given,
 leave it as it was; pages hold no name unescaped. The short form takes each twelfth input, the long form all.
 """
 
-# ruff: noqa: E501, PTH113, PTH114, PTH118
+# ruff: noqa: PTH113, PTH114, PTH118
 from __future__ import annotations
 
 import contextlib
