@@ -99,7 +99,7 @@ LEAKY = {"split": "random"}
 EXPERIMENTS = {
     "mask-losses": Experiment("study", ("mask/iou",), {"IoU of a batch": hard_iou}, LEAKY),
     "mask-depth-losses": Experiment("study", ("mask/iou", "depth/rmse", "depth/delta1"), A_BOTH, LEAKY),
-    "progressive": Experiment("train", ("mask/iou", "depth/rmse", "depth/delta1"), A_BOTH, LEAKY),
+    "progressive": Experiment("train", ("mask/iou", "depth/rmse", "depth/delta1"), A_BOTH),
     "depthmasknet": Experiment("train", ("mask/dice", "depth/rmse", "depth/delta1"), SOFT, LEAKY),
     "checkerboard": Experiment("study", ("mask/iou", "depth/rmse", "depth/checkerboard"), SOFT),
     "resunet": Experiment("train", ("mask/dice", "depth/ssim", "depth/rmse"), C_LOSSES, LEAKY),
