@@ -25,7 +25,8 @@ from basrelief.config import (
 from basrelief.engine import processes
 from basrelief.engine.watcher import Silent
 from basrelief.errors import DataError, OutputError, UsageError, unknown_name
-from basrelief.files import only_writer, read_json, write_atomic, write_text
+from basrelief.files import read_json, write_atomic, write_text
+from basrelief.folders import only_writer
 from basrelief.launch import launch
 from basrelief.option_texts import LARGEST_BATCH
 from basrelief.recipes import find_recipe, make_data
