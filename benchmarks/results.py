@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 import basrelief as br
-from basrelief.app import report
+from basrelief.app_report import report
 from basrelief.batch import Batch
 from basrelief.data.loader import Loader
 from basrelief.data.store import open_store
