@@ -98,7 +98,7 @@ class Experiment(NamedTuple):
 LEAKY = {"split": "random"}
 EXPERIMENTS = {
     "mask-losses": Experiment("study", ("mask/iou",), {"IoU of a batch": hard_iou}, LEAKY),
-    "mask-depth-losses": Experiment("study", ("mask/iou", "depth/rmse", "depth/delta1"), A_BOTH, LEAKY),
+    "mask-depth-losses": Experiment("study", ("mask/iou", "depth/rmse", "depth/delta1"), A_BOTH, LEAKY | {"seeds": 1}),
     "progressive": Experiment("train", ("mask/iou", "depth/rmse", "depth/delta1"), A_BOTH),
     "depthmasknet": Experiment("train", ("mask/dice", "depth/rmse", "depth/delta1"), SOFT, LEAKY),
     "checkerboard": Experiment("study", ("mask/iou", "depth/rmse", "depth/checkerboard"), SOFT),
