@@ -37,16 +37,6 @@ def in_full(pytestconfig: pytest.Config) -> bool:
 
 
 @pytest.fixture
-def rounds(in_full: bool) -> Callable[[str, int, int], range]:
-    """Return the rounds of an attack, so many in short and so many in full."""
-
-    def choose(attack: str, short: int, full: int) -> range:
-        return range(full if in_full else short)
-
-    return choose
-
-
-@pytest.fixture
 def tried() -> Callable[[str], None]:
     """Count a round of an attack."""
 
@@ -105,13 +95,14 @@ def untouched(inputs: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def commands(inputs: Path, starter: Starter, home: Path) -> Callable[[str], Command]:
+def commands(inputs: Path, starter: Starter, home: Path, in_full: bool) -> Callable[[str], Command]:
     """Return a command by its name, once it is known what it leaves undisturbed."""
     data, run = str(inputs / "data"), str(inputs / "run")
     composing = ["compose", str(inputs / "rooms"), str(inputs / "cutouts"), "--out", "OUT", "--resolution", "32"]
     composing += ["--min-size", "0.3"]
     known = [
-        Command("pack", ["pack", data, "--out", "OUT", "--resolution", "16"], "out", bound=("image-000.npy",)),
+        Command("pack", ["pack", data, "--out", "OUT", "--resolution", "16"], "out",
+                bound=("image-000.npy", "mask-000.npy")),
         Command(
             "compose",
             [*composing, "--jobs", "1"],
@@ -145,7 +136,7 @@ def commands(inputs: Path, starter: Starter, home: Path) -> Callable[[str], Comm
     def find(name: str) -> Command:
         command = by_name[name]
         if command.expected is None:
-            command.learn(starter, home / "undisturbed")
+            command.learn(starter, home / "undisturbed", 2 if in_full else 1)
         return command
 
     return find

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from faulting import Command, Starter, answers, none_is_half
+from faulting import Command, Starter, answers, forms, none_is_half
 
 CASES = {  # command -> what of its inputs is attacked
     "pack": "data",
@@ -55,7 +55,7 @@ def spoil(path: Path, chances: random.Random) -> str:
     return how
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", forms(CASES, "pack"))
 def test_inputs_that_change_while_they_are_read(
     name: str,
     inputs: Path,
@@ -65,8 +65,6 @@ def test_inputs_that_change_while_they_are_read(
     in_full: bool,
     tried: Callable[[str], None],
 ) -> None:
-    if not in_full and name != "pack":
-        pytest.skip("in the full form")
     command = commands(name)
     chances = random.Random(name)
     for number in range(ROUNDS.get(name, 10) if in_full else 1):
@@ -93,13 +91,11 @@ def test_inputs_that_change_while_they_are_read(
             none_is_half(out)
 
 
-@pytest.mark.parametrize("command", ["train", "study", "study --jobs 2", "evaluate"])
+@pytest.mark.parametrize("command", forms(["train", "study", "study --jobs 2", "evaluate"], "train"))
 def test_a_store_that_is_cut_while_it_is_trained_on(
     command: str, inputs: Path, starter: Starter, tmp_path: Path, in_full: bool, tried: Callable[[str], None]
 ) -> None:
     """Reading a mapped file beyond its end is a signal, SIGBUS, that no Python code can answer."""
-    if not in_full and command != "train":
-        pytest.skip("in the full form")
     for number in range(2 if in_full else 1):
         store, out = shutil.copytree(inputs / "store", tmp_path / f"store-{number}"), tmp_path / f"out-{number}"
         more = ["--network", "masknet", "--resolution", "16", "--epochs", "400", "--batch-size", "4", "--lr", "1e-3"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from faulting import Command, Starter, answers, none_is_half, pick
+from faulting import IN_FULL, Command, Starter, answers, forms, none_is_half, pick
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 FULL = {
@@ -20,7 +20,7 @@ FULL = {
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("name", forms(FULL, "pack", "compose", "train", "predict"))
 def test_a_command_ended_at_any_moment(
     name: str,
     commands: Callable[[str], Command],
@@ -29,8 +29,6 @@ def test_a_command_ended_at_any_moment(
     in_full: bool,
     tried: Callable[[str], None],
 ) -> None:
-    if not in_full and name not in ("pack", "compose", "train", "predict"):
-        pytest.skip("in the full form")
     command = commands(name)
     moments = random.Random(name)
     number = 0
@@ -56,16 +54,15 @@ def test_a_command_ended_at_any_moment(
         command.is_right(out)
 
 
+@IN_FULL
 @pytest.mark.parametrize("name", ["pack", "compose", "study"])
 def test_a_worker_ended_at_any_moment(
-    name: str, inputs: Path, starter: Starter, home: Path, tmp_path: Path, in_full: bool, tried: Callable[[str], None]
+    name: str, inputs: Path, starter: Starter, home: Path, tmp_path: Path, tried: Callable[[str], None]
 ) -> None:
-    if not in_full:
-        pytest.skip("in the full form")
     command = working(name, inputs, starter, tmp_path)
     command.learn(starter, tmp_path / "undisturbed")
     moments = random.Random(name)
-    for attempt in range(3 if in_full else 1):
+    for attempt in range(3):
         out = command.place(tmp_path / str(attempt))
         process = starter.start(command.line(out), out.parent)
         process.until(lambda process=process: bool(workers(process.pid)))

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from faulting import Command, Starter, answers, digests
+from faulting import Command, Starter, answers, digests, forms
 
 NOBODY = 65534
 NAMES = (
     "pack", "compose", "compose c", "train", "study", "predict", "evaluate", "export", "inspect", "report",
     "generate scenes", "generate shapes",
 )  # fmt: skip
-SHORT = ("pack",)
 
 
 @pytest.fixture
@@ -37,8 +36,8 @@ def place(home: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("where", ["beside", "inside"])
+@pytest.mark.parametrize("name", forms(NAMES, "pack"))
+@pytest.mark.parametrize("where", forms(["beside", "inside"], "beside"))
 def test_a_folder_that_may_not_be_written(
     name: str,
     where: str,
@@ -46,11 +45,8 @@ def test_a_folder_that_may_not_be_written(
     place: Path,
     commands: Callable[[str], Command],
     starter: Starter,
-    in_full: bool,
     tried: Callable[[str], None],
 ) -> None:
-    if not in_full and (name not in SHORT or where == "inside"):
-        pytest.skip("in the full form")
     command = commands(name)
     out = command.place(place / "there")
     if where == "inside" and not out.suffix:
@@ -70,30 +66,33 @@ def test_a_folder_that_may_not_be_written(
 
 @pytest.mark.parametrize(
     ("name", "kept"),
-    [
+    forms(
+        [
+            ("pack", "data/images/03.png"),
+            ("pack", "data/masks"),
+            ("train", "data/masks/05.png"),
+            ("inspect", "data/images"),
+            ("compose", "rooms/room-2.png"),
+            ("compose", "cutouts"),
+            ("predict", "run/run.json"),
+            ("predict", "run/best.safetensors"),
+            ("predict", "data/images/00.png"),
+            ("predict", "data/images"),
+            ("evaluate", "run/plan.json"),
+            ("evaluate", "run/data/image-000.npy"),
+            ("evaluate", "run/data/index.parquet"),
+            ("evaluate", "run/splits.csv"),
+            ("export", "run/best.safetensors"),
+            ("export", "run"),
+            ("report", "OUT/plan.json"),
+            ("report", "OUT/data/mask-000.npy"),
+            ("report", "OUT/trials/00-bce-mask/seed-0/scores.parquet"),
+            ("report", "OUT/trials/00-bce-mask/seed-0"),
+            ("report", "OUT/trials"),
+            ("study", "data/masks/05.png"),
+        ],
         ("pack", "data/images/03.png"),
-        ("pack", "data/masks"),
-        ("train", "data/masks/05.png"),
-        ("inspect", "data/images"),
-        ("compose", "rooms/room-2.png"),
-        ("compose", "cutouts"),
-        ("predict", "run/run.json"),
-        ("predict", "run/best.safetensors"),
-        ("predict", "data/images/00.png"),
-        ("predict", "data/images"),
-        ("evaluate", "run/plan.json"),
-        ("evaluate", "run/data/image-000.npy"),
-        ("evaluate", "run/data/index.parquet"),
-        ("evaluate", "run/splits.csv"),
-        ("export", "run/best.safetensors"),
-        ("export", "run"),
-        ("report", "OUT/plan.json"),
-        ("report", "OUT/data/mask-000.npy"),
-        ("report", "OUT/trials/00-bce-mask/seed-0/scores.parquet"),
-        ("report", "OUT/trials/00-bce-mask/seed-0"),
-        ("report", "OUT/trials"),
-        ("study", "data/masks/05.png"),
-    ],
+    ),
 )
 def test_a_file_that_may_not_be_read(
     name: str,
@@ -103,11 +102,8 @@ def test_a_file_that_may_not_be_read(
     inputs: Path,
     commands: Callable[[str], Command],
     starter: Starter,
-    in_full: bool,
     tried: Callable[[str], None],
 ) -> None:
-    if not in_full and kept != "data/images/03.png":
-        pytest.skip("in the full form")
     command = commands(name)
     copied = shutil.copytree(inputs, place / "inputs")
     out = command.place(place / "there")

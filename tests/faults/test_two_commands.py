@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from faulting import Command, Ended, Starter, answers, leftovers, none_is_half
+from faulting import IN_FULL, Command, Ended, Starter, answers, forms, leftovers, none_is_half
 
 FULL = {
     "pack": 8, "compose": 6, "compose c": 4, "train": 2, "study": 2, "predict": 6, "evaluate": 3, "export": 3,
@@ -27,7 +27,7 @@ def both(starter: Starter, first: list[str], second: list[str], folder: Path, wa
 
 
 @pytest.mark.usefixtures("untouched")
-@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("name", forms(FULL, "pack", "predict"))
 def test_the_same_command_twice_at_once(
     name: str,
     commands: Callable[[str], Command],
@@ -36,8 +36,6 @@ def test_the_same_command_twice_at_once(
     in_full: bool,
     tried: Callable[[str], None],
 ) -> None:
-    if not in_full and name not in ("pack", "predict"):
-        pytest.skip("in the full form")
     command = commands(name)
     moments = random.Random(name)
     for number in range(FULL[name] if in_full else 2):
@@ -78,6 +76,7 @@ def test_two_that_differ_on_one_folder(
         answers(starter.run([*line, "16"], tmp_path), 0)
 
 
+@IN_FULL
 @pytest.mark.usefixtures("untouched")
 @pytest.mark.parametrize("second", ["report", "evaluate", "predict", "export"])
 def test_reading_while_it_is_written(
@@ -86,11 +85,8 @@ def test_reading_while_it_is_written(
     starter: Starter,
     inputs: Path,
     tmp_path: Path,
-    in_full: bool,
     tried: Callable[[str], None],
 ) -> None:
-    if not in_full:
-        pytest.skip("in the full form")
     name = "study" if second == "report" else "train"
     command = commands(name)
     moments = random.Random(second)
@@ -114,12 +110,11 @@ def test_reading_while_it_is_written(
             command.is_right(out)
 
 
+@IN_FULL
 @pytest.mark.parametrize("second", ["predict", "evaluate", "export", "report"])
 def test_what_is_read_is_removed_meanwhile(
-    second: str, starter: Starter, inputs: Path, tmp_path: Path, in_full: bool, tried: Callable[[str], None]
+    second: str, starter: Starter, inputs: Path, tmp_path: Path, tried: Callable[[str], None]
 ) -> None:
-    if not in_full:
-        pytest.skip("in the full form")
     moments = random.Random(second)
     for number in range(3):
         copied = shutil.copytree(inputs / ("study" if second == "report" else "run"), tmp_path / f"copied-{number}")
@@ -137,11 +132,8 @@ def test_what_is_read_is_removed_meanwhile(
         answers(ended)
 
 
-def test_a_recipes_data_made_twice_at_once(
-    starter: Starter, tmp_path: Path, in_full: bool, tried: Callable[[str], None]
-) -> None:
-    if not in_full:
-        pytest.skip("in the full form")
+@IN_FULL
+def test_a_recipes_data_made_twice_at_once(starter: Starter, tmp_path: Path, tried: Callable[[str], None]) -> None:
     line = ["study", "--recipe", "purdue-shapes", "--scale", "smoke", "--threads", "1", "--out"]
     first, second = tmp_path / "a", tmp_path / "b"
     ends = both(starter, [*line, str(first)], [*line, str(second)], tmp_path, 0.0)

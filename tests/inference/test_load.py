@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 import basrelief as br
 from basrelief.errors import DataError, UsageError
+from basrelief.inference.check_facts import check_carried
+from basrelief.inference.facts import carried
 from basrelief.inference.load import load
 from support import write_folder
 
@@ -89,3 +92,41 @@ def test_a_single_run_and_a_trial_have_nothing_to_average(study: Path, tmp_path:
         load(tmp_path / "one", ensemble=True)
     with pytest.raises(DataError, match="is not there"):
         load(tmp_path / "nowhere", ensemble=True)
+
+
+GONE = object()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("network", None), ("network", GONE), ("background", GONE), ("background", "maybe"), ("targets", [[]]),
+        ("resolution", [16]), ("activations", {"mask": 3}), ("metrics", 0), ("samples", {"val": ["a", 1]}),
+        ("settings", 0), ("settings", GONE), ("versions", []), ("depth_max", "far"),
+    ],
+)  # fmt: skip
+def test_a_damaged_document_of_a_run_is_named_with_its_key(
+    study: Path, tmp_path: Path, key: str, value: object
+) -> None:
+    """Found by 700 damaged files: the network was built from the document as it stood, which ended in a traceback."""
+    run = tmp_path / "run"
+    shutil.copytree(load(study).source, run)
+    document = json.loads((run / "run.json").read_text())
+    if value is GONE:
+        del document[key]
+    else:
+        document[key] = value
+    (run / "run.json").write_text(json.dumps(document))
+    with pytest.raises(DataError, match=rf"run\.json.*{key}"):
+        load(run)
+
+
+def test_a_network_of_depth_alone_is_loaded_and_carried_where_the_data_has_masks_too() -> None:
+    """Its run names the classes of the data, which no head of it gives: an export of it was refused."""
+    run = {
+        "network": "masknet", "resolution": [16, 16], "classes": ["mask"], "activations": {"depth": "identity"},
+        "targets": ["depth"], "heads": ["depth"], "background": False, "depth_max": 1.0,
+        "settings": {"metric": "depth/rmse", "mask_values": None},
+    }  # fmt: skip
+    assert check_carried(carried(run), "test")["classes"] == []
+    assert carried(run | {"heads": ["mask", "depth"]})["classes"] == ["mask"]

@@ -36,5 +36,7 @@ def carried(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of ``run.json`` that travels with the weights; carrying it again changes nothing."""
     settings = {name: run["settings"].get(name) for name in _SETTINGS}
     found = {name: run[name] for name in _KEYS if name in run}
+    if "classes" in found and isinstance(heads := run.get("heads"), (list, tuple)) and "mask" not in heads:
+        found["classes"] = []  # the data has masks, and the network learnt depth alone
     packages = {name: version for name, version in run.get("versions", {}).items() if name != "platform"}
     return {"basrelief": CARRIED_VERSION, **found, "versions": packages, "settings": settings}

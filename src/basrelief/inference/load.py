@@ -15,12 +15,16 @@ from basrelief.engine.checkpoint import BEST, load_checkpoint, restore_model
 from basrelief.engine.machine import choose_machine
 from basrelief.errors import DataError, UsageError
 from basrelief.files import read_json
+from basrelief.inference.check_facts import check_carried
+from basrelief.inference.facts import carried
 from basrelief.inference.network import Network, averaged, build_model, torch_network
 from basrelief.inference.opened import open_shared
 from basrelief.inference.predictor import Predictor, Threshold
 from basrelief.inference.pretrained import INFERENCE, Trained
 from basrelief.inference.tiles import Tile
 from basrelief.studies.find import find_run, find_seeds
+
+_BUILT_FROM = ("network", "resolution", "activations", "targets", "heads", "background", "depth_max")
 
 
 @dataclass(frozen=True)
@@ -112,16 +116,26 @@ def load_run(folder: Path) -> tuple[dict[str, Any], nn.Module]:
     Raises
     ------
     DataError
-        When the folder holds no finished run, or its checkpoint is damaged.
+        When the folder holds no finished run, what it says of its network is damaged, or its checkpoint is.
     """
     if not (folder / "run.json").exists():
         raise DataError(f"{folder} holds no run (there is no run.json). Expected what basrelief train or study left.")
     run = read_json(folder / "run.json")
     if run.get("status") != "finished":
         raise DataError(f"The training in {folder} is not finished. Start the same command again to go on with it.")
+    run = _checked(run, folder / "run.json")
     model = build_model(run)
     restore_model(model, load_checkpoint(folder / BEST).model, folder / BEST)
     return run, model.eval()
+
+
+def _checked(run: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a run's document with what its network is built from checked, as of a file that came from anybody."""
+    for name in ("settings", "versions"):
+        if not isinstance(run.get(name, {}), dict):
+            raise DataError(f"{path}: {name}: expected an object. It was changed or damaged; train it again.")
+    found = check_carried(carried({"settings": {}, **run}), path)
+    return run | {name: found[name] for name in _BUILT_FROM if name in run}
 
 
 def _load_seeds(folders: Sequence[Path], device: str) -> tuple[dict[str, Any], Network]:
