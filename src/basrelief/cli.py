@@ -194,7 +194,10 @@ class _Stopped(BaseException):
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and exit code 1 or 2, never in a traceback."""
+    from basrelief.cut_short import answer_cuts
+
     _Stopped.asked = False
+    answer_cuts()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     for stream in (sys.stdout, sys.stderr):  # file names may hold bytes that are no text; JSON stays JSON

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import loky
 from loky.process_executor import TerminatedWorkerError
 
+from basrelief.cut_short import answer_cuts
 from basrelief.errors import BasreliefError
 
 Item = TypeVar("Item")
@@ -91,7 +92,13 @@ def _done(function: Callable[[Item], Result], item: Item) -> Future[Result]:
 def _receive(function: Callable[[Any], Any], parent: int) -> None:
     global _function
     _function = function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process answers Ctrl-C
+    begin_process(parent)
+
+
+def begin_process(parent: int) -> None:
+    """Prepare a process that one of ours started: it ends with its parent, which alone answers Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answer_cuts()
     end_with(parent)
 
 

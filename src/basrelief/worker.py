@@ -12,7 +12,7 @@ from pathlib import Path
 from basrelief import app, errors
 from basrelief.files import write_json
 from basrelief.launch import LOST, is_neighbour_lost
-from basrelief.parallel import end_with
+from basrelief.parallel import begin_process
 from basrelief.terminal_study import StudyProgress
 
 
@@ -37,6 +37,5 @@ def _train_as_one(spec: Path, answer: Path) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that the user started answers Ctrl-C
-    end_with(os.getppid())
+    begin_process(os.getppid())
     _train_as_one(Path(sys.argv[1]), Path(sys.argv[2]))

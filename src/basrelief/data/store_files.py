@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from basrelief.data.cut_short import watch_file
+from basrelief.cut_short import watch_file
 from basrelief.errors import DataError
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ from basrelief.data.store import Store, open_store
 from basrelief.engine.bare_step import BareSteps
 from basrelief.engine.machine import Machine
 from basrelief.engine.run_plan import RunPlan
-from basrelief.parallel import end_with
+from basrelief.parallel import begin_process
 
 ROUNDS = 5  # most of them, in each of which every way has its turn
 FEWEST = 3  # of them, from which something is concluded
@@ -121,9 +120,8 @@ def _gain(pairs: Iterable[tuple[float, float]]) -> float:
 
 
 def _begin(parent: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begin_process(parent)
     os.dup2(2, 1)
-    end_with(parent)
 
 
 _built: dict[str, Any] = {}

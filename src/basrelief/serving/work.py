@@ -85,19 +85,6 @@ class Work:
         finally:
             held.clear()
 
-    def run_from_thread(self, job: Callable[[], T]) -> T:
-        """Do what ``place`` and ``run`` do, for a thread that is not the event loop's."""
-        held = [job]
-        with self.place():
-            future = self._submit(held)
-            try:
-                return future.result(self.limits.seconds)
-            except TimeoutError:
-                future.cancel()
-                raise self._late() from None
-            finally:
-                held.clear()
-
     def close(self) -> None:
         """Take no more jobs; those that have not begun are dropped."""
         if self._quiet is not None:

@@ -22,7 +22,7 @@ from loky.process_executor import TerminatedWorkerError
 from basrelief.config import WatchSettings
 from basrelief.engine.watcher import Silent
 from basrelief.errors import OutOfMemoryError, TrainingError
-from basrelief.parallel import end_with
+from basrelief.parallel import begin_process
 from basrelief.studies.cards import Card
 from basrelief.studies.plan import Trial
 from basrelief.studies.progress import Account
@@ -180,9 +180,8 @@ _opened: dict[tuple[Path, int], Prepared] = {}
 
 def _begin(parent: int) -> None:
     """Prepare a process for trainings."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    begin_process(parent)
     os.dup2(2, 1)  # what libraries print; standard output is the user's
-    end_with(parent)
 
 
 def _train(folder: Path, stamp: int, trial: Trial, watch: WatchSettings) -> str:

@@ -2,11 +2,13 @@
 
 Reading a mapping beyond the end of its file is the signal SIGBUS. Python's own handlers run between two steps of
 Python, which never come: the read would be tried again for ever. So C's is set, and it ends the process at once.
+
+That is for processes of our own alone, those of the command line and those we start: a program or a notebook that uses
+Basrelief keeps the system's answer, or its own.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -16,13 +18,24 @@ from typing import Any
 
 _SIZES: dict[str, int] = {}  # of files that are mapped, when they were
 _kept: list[Any] = []  # what C calls must not be collected
+_ours = False  # whether this process is one of our own
+
+
+def answer_cuts() -> None:
+    """Say that this process is one of our own: a file that is cut short ends it with a message."""
+    global _ours
+    _ours = sys.platform.startswith("linux")
 
 
 def watch_file(path: Path) -> None:
     """Note the size of a file that was mapped; the first one sets the handler, unless somebody has set another."""
-    _SIZES[os.fspath(path)] = path.stat().st_size
-    if _kept or not hasattr(signal, "SIGBUS") or not sys.platform.startswith("linux"):
+    if not _ours:
         return
+    _SIZES[os.fspath(path)] = path.stat().st_size
+    if _kept:
+        return
+    import ctypes
+
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int)
     handler = kind(_answer)
     _kept.append(handler)
