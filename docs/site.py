@@ -35,7 +35,7 @@ def on_files(files: Files, config: Any) -> Files:
         waiting += _outside(page.read_text(), page.parent)
     while waiting:
         name = waiting.pop()
-        if name in done:
+        if name in done or ROOT / name == NOTEBOOK:
             continue
         done.add(name)
         text = (ROOT / name).read_text()
@@ -98,4 +98,6 @@ def _outside(text: str, folder: Path) -> list[str]:
 
 
 def _page_of(name: str) -> str:
+    if ROOT / name == NOTEBOOK:
+        return "quickstart.md"
     return f"{FOLDER}/{name}" if name.endswith(".md") else f"{FOLDER}/{name}.md"
