@@ -13,7 +13,7 @@ DOING: dict[str, tuple[str, ...]] = {
     "Writing a loss, an augmentation or a network": ("losses", "augment", "language", "models", "schedules"),
     "Composing and generating data": ("composing", "data/scenes", "data/purdue_write", "data/purdue_draw"),
     "Having data read": ("data",),
-    "Running a study": ("studies", "statistics", "report"),
+    "Running a study": ("studies", "statistics", "report", "app_report"),
     "Training": ("engine", "launch", "worker", "config", "option_texts", "batch", "parallel", "recipes"),
     "Using a trained network": ("inference", "scoring", "app_scores", "app_use", "metrics", "functional"),
     "Exporting": ("exporting",),

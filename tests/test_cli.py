@@ -176,7 +176,7 @@ def test_stopped_by_hand_says_how_to_go_on(tmp_path: Path, number: signal.Signal
 
 
 def test_two_commands_on_one_folder_at_once_are_refused(discs: Path, tmp_path: Path) -> None:
-    from basrelief.files import only_writer
+    from basrelief.folders import only_writer
 
     with only_writer(tmp_path / "s"):
         done = subprocess.run(

@@ -12,7 +12,8 @@ import pytest
 
 from basrelief import app_data, cli
 from basrelief.errors import OutputError
-from basrelief.files import new_folder, only_writer, write_text
+from basrelief.files import write_text
+from basrelief.folders import new_folder, only_writer
 from basrelief.launch import is_neighbour_lost
 from commands import run
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from basrelief.app_report import report
 from basrelief.config import (
     DataSettings,
     ExecutionSettings,
@@ -25,21 +26,18 @@ from basrelief.config import (
 from basrelief.engine import processes
 from basrelief.engine.watcher import Silent
 from basrelief.errors import DataError, OutputError, UsageError, unknown_name
-from basrelief.files import only_writer, read_json, write_atomic, write_text
+from basrelief.files import read_json
 from basrelief.launch import launch
 from basrelief.option_texts import LARGEST_BATCH
 from basrelief.recipes import find_recipe, make_data
-from basrelief.studies import status
 from basrelief.studies.extend import is_study
 from basrelief.studies.factors import one_factor
 from basrelief.studies.lr_tests import PAGE, run_lr_range
 from basrelief.studies.plan import Trial
 from basrelief.studies.prepare import canonical
-from basrelief.studies.results import collect
 from basrelief.studies.run import continue_study, run_study, run_training
 from basrelief.studies.shared import begin_shared, is_kept_elsewhere, is_unplanned, is_url, open_shared
-from basrelief.studies.stored import asked_for, reopen
-from basrelief.studies.verdict import write_results
+from basrelief.studies.stored import asked_for
 from basrelief.studies.watcher import Running, StudyWatcher
 
 DEMO: dict[str, Any] = {
@@ -49,17 +47,6 @@ DEMO: dict[str, Any] = {
     "epochs": 6,
     "lr": 3e-3,
     "ema": 0.0,  # the weights themselves, as write-up A judged them
-}
-
-
-REPORTS = {  # what a report can be written as, and into which file of the study
-    "html": "report.html",
-    "markdown": "report.md",
-    "md": "report.md",
-    "pdf": "report.pdf",
-    "png": "report.png",
-    "badge": "badge.png",
-    "json": "verdict.json",
 }
 
 
@@ -276,59 +263,6 @@ def lr_range(
     folder = _out(out, Path(data).name, asked_for(settings))
     found = run_lr_range(folder, settings, watcher or Quiet())
     return {**found, "out": str(folder), "written": str(folder / PAGE)}
-
-
-def study_status(folder: str | Path) -> dict[str, Any]:
-    """Return how far the study in ``folder`` is; see ``basrelief.studies.status.study_status``."""
-    return status.study_status(Path(folder))
-
-
-def report(folder: str | Path, *, to: str = "html") -> dict[str, Any]:
-    """Write verdict, scores and report of a study from what its trials left, and return the verdict.
-
-    ``to`` is "html" (``report.html``), "markdown" or "md" (``report.md``), "pdf" (``report.pdf``, printed by a browser
-    that is on this machine), "png" (``report.png``, some pictures with every loss's prediction), "badge"
-    (``badge.png``, the outcome on one line, for a README) or "json" (the verdict alone).
-
-    Raises
-    ------
-    UsageError
-        For a kind that is not known.
-    DataError
-        When the folder holds no study.
-    OutputError
-        When a PDF is asked for and no browser is there.
-    """
-    from basrelief.report import find_browser, print_pdf, render_badge, render_markdown, render_sheet, render_study
-    from basrelief.studies.report import study_contents
-
-    if to not in REPORTS:
-        raise UsageError(f"--to {to!r} is not known: use {', '.join(REPORTS)}.")
-    if to == "pdf":
-        find_browser()  # before anything is read
-    folder = Path(folder)
-    if not (folder / "plan.json").exists():
-        raise DataError(f"{folder} holds no study (there is no plan.json). Expected what basrelief study left.")
-    if read_json(folder / "plan.json").get("kind") != "study":
-        raise DataError(
-            f"{folder} holds no study: its plan.json is that of a single run (see basrelief evaluate) or range test."
-        )
-    prepared = reopen(folder)
-    results = collect(folder, prepared)
-    with only_writer(folder):
-        verdict = write_results(folder, results)
-    path = folder / REPORTS[to]
-    if to != "json":
-        contents = study_contents(folder, prepared, results, verdict)
-        if to in ("png", "badge"):
-            picture = (render_sheet if to == "png" else render_badge)(contents)
-            write_atomic(path, lambda temporary: temporary.write_bytes(picture))
-        elif to == "pdf":
-            page = render_study(contents)
-            write_atomic(path, lambda temporary: print_pdf(page, temporary))
-        else:
-            write_text(path, (render_study if to == "html" else render_markdown)(contents))
-    return {**verdict, "out": str(folder), "written": str(path)}
 
 
 def demo(

@@ -97,9 +97,9 @@ def report(
 
     The verdict is computed anew, from what the trainings left.
     """
-    from basrelief import app as functions
+    from basrelief.app_report import report as write_report
 
-    give(functions.report(directory, to=to), as_json, say_verdict)
+    give(write_report(directory, to=to), as_json, say_verdict)
 
 
 @app.command(name="list")

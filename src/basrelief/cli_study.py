@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -114,6 +115,7 @@ def study(
     """
     from basrelief import app as functions
     from basrelief.errors import UsageError
+    from basrelief.studies.status import study_status
     from basrelief.terminal import show_status
     from basrelief.terminal_study import StudyProgress
 
@@ -122,7 +124,7 @@ def study(
             raise UsageError("--status only looks: leave --add-seeds and --add-loss out, or --status.")
         if data is None:
             raise UsageError("--status needs the directory of a study as DATA.")
-        give(functions.study_status(data), as_json, show_status)
+        give(study_status(Path(data)), as_json, show_status)
         return
     given = {
         "losses": tuple(loss) if loss else None,

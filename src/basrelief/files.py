@@ -1,15 +1,12 @@
-"""Writing results so that a reader never sees half a file, and one folder has one writer."""
+"""Writing files so that a reader never sees half of one, and reading them back."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import json
 import os
-import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -24,14 +21,11 @@ except ImportError:  # pragma: no cover - Windows has no flock; two writers at o
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
 _IMPOSSIBLE = (errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP)  # of a folder that was to be made
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-_LOCK = ".lock"
-_HERE, _SWAP = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2
 _PLAIN = {ord(letter): "?" for letter in "[]*"}  # letters of names that mean something in patterns
-_MOMENT = 2.0  # seconds to wait for whoever begins another folder beside
-
 _LARGEST_YAML = 1_000_000  # bytes
 _MOST_MERGED = 10_000
 _DEEPEST_YAML = 100
+
 PARTIAL = ".partial-"  # how a file or folder begins its name until it is whole
 
 
@@ -61,7 +55,7 @@ def write_together(files: Mapping[Path, Callable[[Path], object]], *, sweep: boo
         try:
             for path, write in files.items():
                 with output_errors(path):
-                    _make(path.parent)
+                    make_folder(path.parent)
                     begin = f"{PARTIAL}{path.name[:60]}-"
                     if sweep:
                         _sweep(path.parent, begin)
@@ -71,11 +65,11 @@ def write_together(files: Mapping[Path, Callable[[Path], object]], *, sweep: boo
                         os.close(handle)
                     else:
                         lock = held.enter_context(os.fdopen(handle))
-                        _taken(lock)  # so that nobody sweeps it
+                        take(lock)  # so that nobody sweeps it
                     write(temporary)
                     with temporary.open("rb") as written:
                         os.fsync(written.fileno())
-                    temporary.chmod(0o666 & ~_umask())
+                    temporary.chmod(0o666 & ~umask())
             for path, temporary in temporaries.items():
                 with output_errors(path):
                     temporary.replace(path)
@@ -88,7 +82,7 @@ def write_together(files: Mapping[Path, Callable[[Path], object]], *, sweep: boo
 def _sweep(folder: Path, begin: str) -> None:
     """Remove what killed commands left of a file; what a living one writes is held."""
     for left in list(folder.glob(f"{begin.translate(_PLAIN)}*")):
-        if left.is_file() and not _is_held(left):
+        if left.is_file() and not is_held(left):
             left.unlink(missing_ok=True)
 
 
@@ -223,7 +217,7 @@ def output_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def _make(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """Make a folder and those above it, where the system has such a place at all (below /proc it has not)."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -233,41 +227,7 @@ def _make(folder: Path) -> None:
         raise
 
 
-@contextlib.contextmanager
-def only_writer(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
-    """Hold ``folder`` (made if needed) against a second command; the lock goes when the process does.
-
-    What a killed command left half written is removed, but not in a folder inside that somebody else holds. Where
-    another is at work, it is waited for, at most ``wait`` seconds.
-
-    Raises
-    ------
-    OutputError
-        When another command is still at work in it.
-    """
-    with output_errors(folder):
-        _make(folder)
-        lock = (folder / _LOCK).open("a")
-    with lock:
-        until = time.monotonic() + wait
-        while not _taken(lock):
-            if time.monotonic() >= until:
-                raise OutputError(
-                    f"Another basrelief command is at work in {folder}. Wait for it, or choose another --out."
-                )
-            time.sleep(min(0.1, wait))
-        hidden = list(folder.rglob(".*"))
-        held = [path.parent for path in hidden if path.name == _LOCK and path.parent != folder and _is_held(path)]
-        for left in hidden:
-            if left.name.startswith(PARTIAL) and not any(left.is_relative_to(place) for place in held):
-                if left.is_dir():
-                    shutil.rmtree(left, ignore_errors=True)
-                elif not _is_held(left):  # as the page of a report is, which is written when the folder is free again
-                    left.unlink(missing_ok=True)
-        yield
-
-
-def _taken(lock: IO[str]) -> bool:
+def take(lock: IO[str]) -> bool:
     """Take a lock, unless another process has it; a file system that knows no locks refuses nobody."""
     if fcntl is not None:
         try:
@@ -280,121 +240,13 @@ def _taken(lock: IO[str]) -> bool:
     return True
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
+    """Tell whether another process has the lock of a file."""
     try:
         with path.open("a") as lock:
-            return not _taken(lock)
+            return not take(lock)
     except FileNotFoundError:
         return False
-
-
-@contextlib.contextmanager
-def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder that becomes ``folder`` when the block ends without an error.
-
-    With ``replace``, what stands at ``folder`` stays until then, and is removed. What a command that was killed left
-    of the same folder is removed first; one that is still at work on it is an error.
-    """
-    with output_errors(folder):
-        _make(folder.parent)
-        with contextlib.ExitStack() as held:
-            with _one_at_a_time(folder.parent):  # of two that begin at once, one sees the other's temporary folder
-                _remove_left(folder)
-                temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_partial(folder)))
-                held.enter_context(_held(temporary, folder))
-            try:
-                yield temporary
-                temporary.chmod(0o777 & ~_umask())
-                if replace and folder.exists():
-                    _exchange(temporary, folder)
-                else:
-                    temporary.replace(folder)
-            except BaseException:
-                shutil.rmtree(temporary, ignore_errors=True)
-                raise
-
-
-@contextlib.contextmanager
-def _one_at_a_time(parent: Path) -> Iterator[None]:
-    """Hold a folder for the moment in which another is begun in it, or go on without where somebody keeps it."""
-    if os.name == "nt":  # pragma: no cover - which opens no folders
-        yield
-        return
-    descriptor = os.open(parent, os.O_RDONLY)
-    try:
-        until = time.monotonic() + _MOMENT
-        while time.monotonic() < until:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                time.sleep(0.01)
-            except OSError:  # some network file systems hold no folders
-                break
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _partial(folder: Path) -> str:
-    return f"{PARTIAL}{folder.name}-"
-
-
-def _exchange(temporary: Path, folder: Path) -> None:
-    """Put one folder in another's place, in one step where the system can, so that whoever looks finds one of them.
-
-    Elsewhere the other is out of its place for a moment; where the second step fails, it is back.
-    """
-    if folder.is_dir() and not folder.is_symlink() and _swap(temporary, folder):
-        shutil.rmtree(temporary, ignore_errors=True)
-        return
-    before = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_partial(folder)))
-    folder.replace(before)
-    try:
-        temporary.replace(folder)
-    except BaseException:
-        before.replace(folder)
-        raise
-    shutil.rmtree(before, ignore_errors=True)
-
-
-def _swap(one: Path, other: Path) -> bool:
-    """Exchange two folders' names, and tell whether that was possible: on Linux, where the file system knows it."""
-    try:
-        swap = ctypes.CDLL(None).renameat2
-    except (AttributeError, OSError, TypeError):
-        return False
-    return swap(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _SWAP) == 0  # type: ignore[no-any-return]
-
-
-def _remove_left(folder: Path) -> None:
-    for left in list(folder.parent.iterdir()):
-        if left.name.startswith(_partial(folder)) and left.is_dir():
-            with contextlib.suppress(FileNotFoundError), _held(left, folder) as ours:
-                if ours:
-                    shutil.rmtree(left, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _held(temporary: Path, folder: Path) -> Iterator[bool]:
-    """Hold a temporary folder against a second command, and tell whether the file system can; a killed one lets go."""
-    if os.name == "nt":  # pragma: no cover - which opens no folders
-        yield False
-        return
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = True
-        except BlockingIOError:
-            raise OutputError(
-                f"Another basrelief command is at work on {folder}. Wait for it, or choose another --out."
-            ) from None
-        except OSError:  # some network file systems hold no folders
-            ours = False
-        yield ours
-    finally:
-        os.close(descriptor)
 
 
 def _full(path: Path) -> OutputError:
@@ -404,7 +256,8 @@ def _full(path: Path) -> OutputError:
     )
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the permissions that what is made here shall not have."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

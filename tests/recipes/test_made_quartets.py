@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_a_composite_is_its_background_where_no_figure_is(crossed: Path) -> None
         behind = sample.mask[0] == 0
         assert np.abs(sample.depth - exact)[behind].max() < 1e-4
         assert (sample.depth < exact)[~behind].all()  # the figure stands before the room
+
+
+def test_facts_name_the_material_where_it_lies_and_no_temporary_folder(crossed: Path) -> None:
+    for quartets in (crossed, crossed.parent / UNSEEN):
+        text = (quartets / "basrelief.json").read_text()
+        settings = json.loads(text)["settings"]
+        for part in ("backgrounds", "foregrounds", "depths"):
+            assert any((quartets / settings[part]).iterdir())
+        assert PARTIAL not in text
 
 
 def test_unseen_quartets_share_neither_rooms_nor_figures(crossed: Path) -> None:

@@ -18,7 +18,8 @@ import killing
 from basrelief.app import Quiet
 from basrelief.config import WatchSettings
 from basrelief.errors import MissingExtraError, OutOfMemoryError, OutputError
-from basrelief.files import only_writer, read_json
+from basrelief.files import read_json
+from basrelief.folders import only_writer
 from basrelief.studies import local
 from basrelief.studies.plan import Trial
 from basrelief.studies.stored import reopen
@@ -174,7 +175,7 @@ WATCH = WatchSettings(tracker=("none",))
 HOLDS = """
 import sys, time
 from pathlib import Path
-from basrelief.files import only_writer
+from basrelief.folders import only_writer
 with only_writer(Path(sys.argv[1])):
     (Path(sys.argv[1]) / ".partial-history.csv").touch()
     print("held", flush=True)

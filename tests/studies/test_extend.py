@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import basrelief as br
-from basrelief.app import study_status
 from basrelief.errors import DataError, UsageError
 from basrelief.studies.extend import extend_plan
+from basrelief.studies.status import study_status
 from basrelief.studies.stored import reopen
 from commands import run
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import basrelief as br
-from basrelief.app import report
+from basrelief.app_report import report
 from basrelief.errors import UsageError
 from basrelief.studies.stored import reopen
 from support import write_folder

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 import basrelief as br
-from basrelief.app import Quiet, study_status
+from basrelief.app import Quiet
 from basrelief.errors import UsageError
 from basrelief.studies.extend import extend_plan
+from basrelief.studies.status import study_status
 from support import write_folder
 
 # A loss that moves away from the masks, and one that learns them.

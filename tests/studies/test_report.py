@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import basrelief as br
-from basrelief.app import REPORTS, report
+from basrelief.app_report import REPORTS, report
 from basrelief.errors import OutputError, UsageError
 from basrelief.studies.repeat import repeat_command
 from basrelief.studies.report import study_contents

@@ -87,7 +87,7 @@ def compose_data(
 
         guide = Teacher(teacher, options.depth.depth_kind)
     composition = plan_composition(options, progress)
-    asked = _asked(options, composition, layout or "a", jpeg, teacher)
+    asked = _asked(options, composition, out, layout or "a", jpeg, teacher)
     versions = _versions(guide)
     before = (out / "store.json").exists() or (
         (out / FACTS).exists() and read_json(out / FACTS).get("finished") is True
@@ -179,14 +179,14 @@ def _depth_of(source: Source, composition: Composition, teacher: DepthTeacher | 
 
 
 def _asked(
-    options: ComposeOptions, composition: Composition, layout: str, jpeg: int | None, teacher: str | None
+    options: ComposeOptions, composition: Composition, out: Path, layout: str, jpeg: int | None, teacher: str | None
 ) -> dict[str, Any]:
     """Return all that decides what is made, as JSON holds it."""
     depth = options.depth
     return {
-        "backgrounds": str(options.backgrounds.resolve()),
-        "foregrounds": str(options.foregrounds.resolve()),
-        "depths": None if options.depths is None else str(options.depths.resolve()),
+        "backgrounds": _place(options.backgrounds, out),
+        "foregrounds": _place(options.foregrounds, out),
+        "depths": None if options.depths is None else _place(options.depths, out),
         "depth_scale": depth.depth_scale,
         "depth_unit": depth.depth_unit,
         "depth_kind": depth.depth_kind,
@@ -209,6 +209,12 @@ def _asked(
         "jpeg": jpeg,
         "materials": composition.materials.fingerprint(),
     }
+
+
+def _place(folder: Path, out: Path) -> str:
+    """Return a folder as seen from ``out`` where it lies beside it: both may be moved together, or renamed above."""
+    found, beside = folder.resolve(), out.resolve().parent
+    return f"../{found.relative_to(beside).as_posix()}" if found.is_relative_to(beside) else str(found)
 
 
 def _notes(composition: Composition, jpeg: int | None, teacher: DepthTeacher | None, before: bool) -> list[str]:

@@ -34,7 +34,8 @@ from basrelief.composing.layouts import (
 from basrelief.composing.scene import Placement
 from basrelief.composing.source import Composition, Studio
 from basrelief.data.beside import FACTS, SAMPLES
-from basrelief.files import PARTIAL, only_writer, output_errors, write_json
+from basrelief.files import PARTIAL, output_errors, write_json
+from basrelief.folders import only_writer
 from basrelief.parallel import ordered_map
 
 CHUNK = 16  # composites that a worker makes at a time, and a teacher sees at a time

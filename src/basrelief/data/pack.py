@@ -22,7 +22,8 @@ from basrelief.data.shards import write_header, write_rows
 from basrelief.data.source import Entry, Source
 from basrelief.data.store import FACTS, INDEX, STORE_VERSION, Store, StoreFacts, file_facts, open_store
 from basrelief.errors import DataError
-from basrelief.files import new_folder, write_json
+from basrelief.files import write_json
+from basrelief.folders import new_folder
 from basrelief.parallel import cores, ordered_map
 
 SHARD_BYTES = 1 << 28  # of an image shard, about

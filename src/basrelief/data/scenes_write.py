@@ -23,7 +23,8 @@ from basrelief.data.beside import FACTS, FACTS_VERSION
 from basrelief.data.scenes import read_scenes
 from basrelief.data.source import DataOptions, Entry
 from basrelief.errors import OutputError
-from basrelief.files import new_folder, output_errors, write_json
+from basrelief.files import output_errors, write_json
+from basrelief.folders import new_folder
 
 DEPTH_SCALE = 0.001
 _MOST_DEPTH = 65535

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from basrelief.errors import DataError, OutputError
-from basrelief.files import only_writer, read_json, write_atomic, write_json
+from basrelief.files import read_json, write_atomic, write_json
+from basrelief.folders import only_writer
 from basrelief.inference.backgrounds import find_backgrounds
 from basrelief.inference.boxes import find_boxes
 from basrelief.inference.boxes_file import BoxesFile

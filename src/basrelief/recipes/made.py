@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from basrelief.errors import UsageError, unknown_name
-from basrelief.files import new_folder, only_writer, read_json, write_json
+from basrelief.files import read_json, write_json
+from basrelief.folders import new_folder, only_writer
 from basrelief.recipes.made_coco import make_objects
 from basrelief.recipes.made_quartets import QUARTETS, make_quartets
 from basrelief.recipes.made_shapes import make_shapes

@@ -10,7 +10,8 @@ import polars as pl
 from basrelief.config import LrRangeSettings
 from basrelief.engine.lr_range import check_range, lr_range
 from basrelief.engine.machine import device_name
-from basrelief.files import only_writer, read_json, write_atomic, write_json, write_text
+from basrelief.files import read_json, write_atomic, write_json, write_text
+from basrelief.folders import only_writer
 from basrelief.report import LrContents, render_lr_range
 from basrelief.studies.prepare import list_data, prepare
 from basrelief.studies.repeat import repeat_command

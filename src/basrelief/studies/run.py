@@ -14,7 +14,7 @@ from basrelief.engine import processes
 from basrelief.engine.trackers import check_trackers
 from basrelief.engine.train import train_run
 from basrelief.errors import BasreliefError, DataError, TrainingError
-from basrelief.files import only_writer
+from basrelief.folders import only_writer
 from basrelief.studies.clock import StudyClock
 from basrelief.studies.execute import run_trials
 from basrelief.studies.extend import extend_plan, is_study

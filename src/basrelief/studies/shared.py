@@ -20,7 +20,8 @@ from typing import Any
 from basrelief.data.store import FACTS
 from basrelief.engine.probe_cache import cache_file
 from basrelief.errors import BasreliefError, DataError, OutputError, UsageError
-from basrelief.files import PARTIAL, new_folder, only_writer, read_json, write_text
+from basrelief.files import PARTIAL, read_json, write_text
+from basrelief.folders import new_folder, only_writer
 from basrelief.studies.stores import PLAN, SMALLER, SPLITS_FILE, STORE
 from basrelief.studies.trials import outcome_of
 

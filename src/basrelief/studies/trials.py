@@ -10,7 +10,8 @@ from basrelief.engine.checkpoint import remove_checkpoints
 from basrelief.engine.train import train_run
 from basrelief.engine.watcher import Watcher
 from basrelief.errors import OutOfMemoryError, TrainingError
-from basrelief.files import only_writer, read_json, write_json
+from basrelief.files import read_json, write_json
+from basrelief.folders import only_writer
 from basrelief.studies.plan import Trial
 from basrelief.studies.stored import Prepared
 
