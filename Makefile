@@ -1,14 +1,15 @@
 # make setup   everything, into .venv; does nothing the second time
 # make demo    three losses compared on generated scenes; leaves runs/demo/report.html
 # make test    format, lint, types, layers, tests: the one command
-# make docs    the documentation as pages, in site/; a warning fails it
+# make docs    the documentation as a site, in site/; a warning fails it
+# make pages   the pages and pictures of docs/ that are made from the code, anew
 PYTHON ?= python3
 # Files of tests that run at once. Each file stays in one process, since it trains once what its tests look at.
 # One thread in each: the threads of several processes would wait for each other, and the tests' networks are small.
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: setup demo test docs bench clean
+.PHONY: setup demo test docs pages bench clean
 
 setup: .venv/.ready
 
@@ -31,6 +32,12 @@ test: setup
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+pages: setup
+	$(BIN)/python docs/pages.py
+	$(BIN)/python docs/commands.py
+	$(BIN)/python docs/messages.py
+	$(BIN)/python docs/figures.py
 
 bench: setup
 	$(BIN)/python benchmarks/train.py

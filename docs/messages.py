@@ -20,12 +20,23 @@ DOING: dict[str, tuple[str, ...]] = {
     "Serving": ("serving", "app_share"),
     "Anywhere": ("",),
 }
+# Values that are called by what is done to them, or by a word of Python's.
+CALLED = {
+    "strerror": "the system's reason",
+    "st size": "its size",
+    "…": "what was found",
+    "id": "name",
+    "get": "setting",
+}
+# Calls that say nothing of a value: it has its own name.
+PLAIN = {"sorted", "list", "map", "str", "len", "repr", "type", "tuple", "int", "float", "shorten"}
+ASIDE = {"strip", "rstrip", "removeprefix", "splitlines", "capitalize", "absolute", "relative_to", "lower", "as_list"}
 HEAD = """# Messages
 
 Every message that a command may end with, made from the code by `python docs/messages.py`. Words in `⟨ ⟩` stand for
-what the message names: a file, an option, a number. A command that could not do its work ends with one of these and
-exit code 1; one that was called wrongly ends with exit code 2. The kind in brackets is the exception that Python code
-meets (`basrelief.errors`).
+what the message names: a file, an option, a number; where a / stands between words, one or the other is said. A
+command that could not do its work ends with one of these and exit code 1; one that was called wrongly ends with exit
+code 2. The kind in brackets is the exception that Python code meets (`basrelief.errors`).
 """
 
 
@@ -36,14 +47,15 @@ def messages_page() -> str:
     for path in sorted(SOURCE.rglob("*.py")):
         place = path.relative_to(SOURCE).with_suffix("").as_posix()
         title = next(title for title, parts in DOING.items() if any(place.startswith(part) for part in parts))
-        for kind, text in _messages(ast.parse(path.read_text(encoding="utf-8")), kinds):
+        tree = _FilledIn(_constants(path)).visit(ast.parse(path.read_text(encoding="utf-8")))
+        for kind, text in _messages(tree, kinds):
             found[title].setdefault(" ".join(text.split()), kind)
     lines = [HEAD]
     for title, messages in found.items():
         if messages:
             lines += [f"## {title}", ""]
             for text, kind in sorted(messages.items(), key=lambda line: _bare(line[0])):
-                shown = re.sub(r"([*<])", r"\\\1", f"{text} ({kind})")
+                shown = re.sub(r"([*<])", r"\\\1", re.sub(r"⟨(\d+)⟩", r"\1", f"{text} ({kind})"))
                 lines += textwrap.wrap(f"- {shown}", 120, subsequent_indent="  ", break_on_hyphens=False)
             lines.append("")
     return "\n".join(lines)
@@ -60,6 +72,33 @@ def _kinds() -> set[str]:
     while more := {name for name, over in bases.items() if over & kinds} - kinds:
         kinds |= more
     return kinds
+
+
+def _constants(path: Path) -> dict[str, str | int]:
+    """Return the texts and whole numbers of a file that have a name in capitals, its own and those it imports."""
+    tree, found = ast.parse(path.read_text(encoding="utf-8")), dict[str, str | int]()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("basrelief."):
+            asked = {name.name for name in node.names if name.name.isupper()}
+            home = SOURCE.parent / (str(node.module).replace(".", "/") + ".py")
+            if asked and home.exists():
+                found |= {name: value for name, value in _constants(home).items() if name in asked}
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if isinstance(node.value.value, str | int):
+                found |= {name: node.value.value for name in names if name.isupper()}
+    return found
+
+
+class _FilledIn(ast.NodeTransformer):
+    """Puts the values of named constants in the place of their names."""
+
+    def __init__(self, constants: dict[str, str | int]) -> None:
+        self.constants = constants
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        known = isinstance(node.ctx, ast.Load) and node.id in self.constants
+        return ast.copy_location(ast.Constant(self.constants[node.id]), node) if known else node
 
 
 def _messages(tree: ast.AST, kinds: set[str]) -> Iterator[tuple[str, str]]:
@@ -102,15 +141,24 @@ def _text(node: ast.expr) -> str:
             text = value
         case ast.JoinedStr(values=parts):
             text = "".join(_text(part) for part in parts)
+        case ast.FormattedValue(value=ast.Constant(value=value)):
+            text = str(value)
+        case ast.FormattedValue(value=ast.JoinedStr() as inner) | ast.FormattedValue(value=ast.IfExp() as inner):
+            text = _text(inner)
         case ast.FormattedValue(value=value):
-            text = f"⟨{_named(value)}⟩"
+            text = f"⟨{_called(value)}⟩"
         case ast.IfExp(body=body, orelse=orelse):
             text = " / ".join(part for part in (_text(body), _text(orelse)) if part.strip())
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             text = _text(left) + _text(right)
         case _:
-            text = f"⟨{_named(node)}⟩"
+            text = f"⟨{_called(node)}⟩"
     return text
+
+
+def _called(node: ast.expr) -> str:
+    name = _named(node)
+    return CALLED.get(name, name)
 
 
 def _named(node: ast.expr) -> str:
@@ -120,8 +168,10 @@ def _named(node: ast.expr) -> str:
             return name.strip("_").replace("_", " ")
         case ast.Call(func=ast.Attribute(value=ast.Constant()), args=[first, *_]):  # ", ".join(names)
             return _named(first)
-        case ast.Call(func=ast.Name(id="sorted" | "list" | "map" | "str" | "len" | "repr" | "type"), args=[*_, last]):
+        case ast.Call(func=ast.Name(id=name), args=[*_, last]) if name in PLAIN:
             return _named(last)
+        case ast.Call(func=ast.Attribute(value=value, attr=name)) if name in ASIDE:
+            return _named(value)
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
             return name.strip("_").replace("_", " ")
         case ast.Subscript(value=value, slice=ast.Constant(value=str() as key)):

@@ -51,14 +51,14 @@ def losses_page() -> str:
         "prediction is pushed up, where it is orange down; strength is the root of the size, so that small ones are",
         "seen. Values of two losses are no measure of each other; their shapes are what differs.",
         "",
-        "| loss | for | formula | |",
-        "|---|---|---|---|",
+        "| loss | for | |",
+        "|---|---|---|",
     ]
     for name, spec in LOSSES.items():
         anchor = f"[{name}](#{name})"
-        lines.append(f"| {anchor} | {', '.join(spec.targets)} | `{_cell(spec.formula)}` | {_cell(spec.summary)} |")
+        lines.append(f"| {anchor} | {', '.join(spec.targets)} | {_cell(spec.summary)} |")
     for name, wrapper in WRAPPERS.items():
-        lines.append(f"| [{name}](#{name}) | a sum | `{_cell(wrapper.formula)}` | {_cell(wrapper.summary)} |")
+        lines.append(f"| [{name}](#{name}) | a sum | {_cell(wrapper.summary)} |")
     for line in table("losses"):
         lines += ["", f"## {line['name']}", "", line["definition"], "", f"`{line['formula']}`", ""]
         lines.append(f"Source: {line['source']}.")

@@ -9,12 +9,17 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+import sys
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
 
 DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+from formulas import draw_formula  # noqa: E402  (mkdocs loads this file by its path)
+
 ROOT = DOCS.parent
 NOTEBOOK = ROOT / "examples" / "quickstart.ipynb"
 FOLDER = "repository"
@@ -22,26 +27,15 @@ ALWAYS = ("CONTRIBUTING.md", "CHANGELOG.md")
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)(#[^)]*)?\)")
 
 
-def on_config(config: Any) -> Any:
-    """Leave pages out of the navigation that are not written yet."""
-    config["nav"] = [
-        {title: [page for page in pages if _is_written(page)]}
-        for part in config["nav"]
-        for title, pages in part.items()
-    ]
-    return config
-
-
 def on_files(files: Files, config: Any) -> Files:
     """Add a page for each file outside this folder that a page links to, and one for the notebook."""
-    if NOTEBOOK.exists():
-        files.append(File.generated(config, "quickstart.md", content=notebook_page(NOTEBOOK)))
+    files.append(File.generated(config, "quickstart.md", content=notebook_page(NOTEBOOK)))
     waiting, done = list(ALWAYS), set()
     for page in DOCS.rglob("*.md"):
         waiting += _outside(page.read_text(), page.parent)
     while waiting:
         name = waiting.pop()
-        if name in done:
+        if name in done or ROOT / name == NOTEBOOK:
             continue
         done.add(name)
         text = (ROOT / name).read_text()
@@ -70,6 +64,18 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     return LINK.sub(lead, markdown)
 
 
+def on_page_content(html: str, *, page: Any, **_: Any) -> str:
+    """Set formulas as formulas, and take the mark off a | that stands for itself in a table's code."""
+    html = re.sub(r"<code>[^<]*</code>", lambda code: code[0].replace("\\|", "|"), html)
+    if page.file.src_uri not in ("losses.md", "metrics.md"):
+        return html
+
+    def draw(match: re.Match[str]) -> str:
+        return f'<p class="formula" title="{match[1]}">{draw_formula(unescape(match[1]))}</p>'
+
+    return re.sub(r"<p><code>([^<]*)</code></p>", draw, html)
+
+
 def notebook_page(path: Path) -> str:
     """Return a notebook's cells as Markdown, without what running them gives."""
     cells = json.loads(path.read_text())["cells"]
@@ -79,12 +85,6 @@ def notebook_page(path: Path) -> str:
         if (text := "".join(cell["source"]))
     ]
     return "\n\n".join([*parts, f"*This page is `{path.relative_to(ROOT)}` without what it shows.*", ""])
-
-
-def _is_written(page: str) -> bool:
-    if page == "quickstart.md":
-        return NOTEBOOK.exists()
-    return page.startswith(f"{FOLDER}/") or (DOCS / page).exists()
 
 
 def _outside(text: str, folder: Path) -> list[str]:
@@ -98,4 +98,6 @@ def _outside(text: str, folder: Path) -> list[str]:
 
 
 def _page_of(name: str) -> str:
+    if ROOT / name == NOTEBOOK:
+        return "quickstart.md"
     return f"{FOLDER}/{name}" if name.endswith(".md") else f"{FOLDER}/{name}.md"

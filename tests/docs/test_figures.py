@@ -32,7 +32,7 @@ def test_the_picture_of_the_layers_names_every_layer_and_what_is_on_the_disk(fig
 
 
 def test_the_words_about_the_layers_name_each_of_them(figures: ModuleType) -> None:
-    block = re.search(r"In words:\n\n((?:    .+\n)+)", (DOCS / "architecture.md").read_text())
+    block = re.search(r"In words:\n\n((?:\|.+\n)+)", (DOCS / "architecture.md").read_text())
     assert block is not None
     said = set(re.findall(r"\w+", block[1]))
     assert not {name for layer in figures.read_layers() for name in layer} - said
