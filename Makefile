@@ -1,6 +1,7 @@
 # make setup   everything, into .venv; does nothing the second time
 # make demo    three losses compared on generated scenes; leaves runs/demo/report.html
 # make test    format, lint, types, layers, tests: the one command
+# make recipes every recipe at its smallest scale, on data it makes; leaves reports in runs/recipes/
 # make docs    the documentation as a site, in site/; a warning fails it
 # make pages   the pages and pictures of docs/ that are made from the code, anew
 PYTHON ?= python3
@@ -9,7 +10,10 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: setup demo test docs pages bench clean
+STUDIES := mask-losses mask-depth-losses resunet-losses checkerboard purdue-shapes coco-objects
+TRAININGS := progressive depthmasknet resunet
+
+.PHONY: setup demo test recipes docs pages bench clean
 
 setup: .venv/.ready
 
@@ -29,6 +33,12 @@ test: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not gpu and not slow" --numprocesses $(WORKERS) --dist loadfile
+
+recipes: setup
+	set -e; for name in $(STUDIES); do \
+		$(BIN)/basrelief study --recipe $$name --scale smoke --out runs/recipes/$$name; done
+	set -e; for name in $(TRAININGS); do \
+		$(BIN)/basrelief train --recipe $$name --scale smoke --out runs/recipes/$$name; done
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

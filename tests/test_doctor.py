@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -60,6 +61,18 @@ def test_without_a_core_package_it_says_so_and_ends_with_1(tmp_path: Path) -> No
     assert "Traceback" not in done.stderr
 
 
+def test_it_fits_80_columns_and_commands_stay_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    wanted = "predict with videos, " * 5
+    monkeypatch.setattr(packages, "EXTRAS", {"video": packages.Extra(wanted, {"no-such-package": "no_such_module"})})
+    _, printed, _ = run(capsys, "doctor", "--quick")
+    lines = printed.splitlines()
+    assert '    pip install "basrelief[video]"' in lines
+    assert max(map(len, lines)) <= 80
+
+
 def test_a_missing_extra_is_named_with_the_command_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     extra = packages.Extra("predict with videos", {"no-such-package": "no_such_module"})
     monkeypatch.setattr(packages, "EXTRAS", {"video": extra})
@@ -87,9 +100,10 @@ def test_what_is_short_is_said_with_a_remedy(tmp_path: Path) -> None:
         "shared_memory": 10**6,
         "browser": None,
         "writable": False,
+        "load": 64.0 * (os.cpu_count() or 1),
     }
     said = [finding["what"] + finding["do"] for finding in app_doctor._of_surroundings(around)]
-    for word in ("--batch-size", "--out", "disk", "ulimit -n", "--shm-size", "--to html"):
+    for word in ("--batch-size", "--out", "disk", "ulimit -n", "--shm-size", "--to html", "processes shared"):
         assert any(word in line for line in said), word
 
 

@@ -17,6 +17,7 @@ LITTLE_MEMORY = 2e9
 LITTLE_DISK = 2e9
 FEW_FILES = 1024
 LITTLE_SHARED = 64e6
+BUSY = 1.5  # processes that want to run, for each core
 
 
 def doctor(*, speeds: bool = True, folder: Path | None = None) -> dict[str, Any]:
@@ -90,6 +91,12 @@ def _of_surroundings(around: dict[str, Any]) -> list[dict[str, Any]]:
     if free is not None and free < LITTLE_MEMORY:
         what = f"Only {free / 1e9:.1f} GB of memory are free."
         found.append(_finding(what, "Close other programs, or train with a small --batch-size and --jobs 1."))
+    cores = around["cores_allowed"] or around["cores"] or 1
+    if around["load"] is not None and around["load"] > BUSY * cores:
+        what = (
+            f"Other programs are busy: {around['load']:.1f} processes shared {cores} core{'s' * (cores > 1)} of late."
+        )
+        found.append(_finding(what, "Speeds measured now are lower than they could be."))
     if not around["writable"]:
         what = f"Nothing can be written into {around['folder']}."
         found.append(_finding(what, "Work in another folder, or give every command its --out."))

@@ -15,7 +15,7 @@ generate = typer.Typer(help="Make data: shapes or scenes, as files.", rich_marku
 app.add_typer(generate, name="generate", no_args_is_help=True)
 
 
-Count = Annotated[int, typer.Option(metavar="N", help="How many.")]
+Count = Annotated[int, typer.Option(metavar="N", help="How many pictures.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="The same seed makes the same data.")]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from typing import Annotated, Any
 
 import typer
@@ -13,7 +15,9 @@ app = typer.Typer()
 
 @app.command()
 def doctor(
-    quick: Annotated[bool, typer.Option("--quick", "--no-speed", help="Leave out what takes seconds: speeds.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", "--no-speed", help="Do not measure speeds, which takes seconds.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say what is installed here, what is missing, and how fast it is.
@@ -37,12 +41,27 @@ def _say(found: dict[str, Any]) -> None:
         _section("Speeds", [_speed(line) for line in found["speeds"].values()])
     _section("Extras", [_extra(line) for line in found["extras"]])
     if found["findings"]:
-        _section("What to do", [f"{finding['what']} {finding['do']}" for finding in found["findings"]])
+        _section("What to do", [f"{finding['what']}\n{finding['do']}" for finding in found["findings"]])
     typer.echo("Basrelief can work here." if found["healthy"] else "Basrelief cannot train here before that is mended.")
 
 
 def _section(title: str, lines: list[str]) -> None:
-    typer.echo("\n".join([title, *(f"  {line}" for line in lines), ""]))
+    """Print lines as wide as the terminal is; what follows a line's own break stands below it, indented."""
+    width = max(40, shutil.get_terminal_size().columns)
+    typer.echo(title)
+    for line in lines:
+        for number, part in enumerate(line.split("\n")):
+            before = "  " if number == 0 else "    "
+            wrapped = textwrap.wrap(
+                part,
+                width,
+                initial_indent=before,
+                subsequent_indent="    ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            typer.echo("\n".join([part] if part.startswith("pip ") and len(wrapped) > 1 else wrapped))
+    typer.echo("")
 
 
 def _device(line: dict[str, Any]) -> str:
@@ -60,6 +79,7 @@ def _around(facts: dict[str, Any]) -> list[str]:
     lines = [
         facts["platform"],
         f"cores: {facts['cores']}, allowed {allowed}, threads used {threads}",
+        f"load in the last minute: {unknown if facts['load'] is None else format(facts['load'], '.1f')} processes",
         f"memory: {_size(facts['memory'])}, free {_size(facts['memory_available'])}"
         + ("" if limit is None else f", of which the container allows {_size(limit)} more"),
         f"disk of {facts['folder']}: {_size(facts['disk_free'])} free{'' if facts['writable'] else ', not writable'}",
@@ -81,7 +101,7 @@ def _extra(line: dict[str, Any]) -> str:
     if line["installed"]:
         return f"{line['name']}: installed ({line['purpose']})"
     wrong = ", ".join(f"{package['name']} {package['why']}" for package in line["packages"] if package["why"])
-    return f"{line['name']}: {wrong}. Needed for {line['purpose']}: {line['install']}"
+    return f"{line['name']}: {wrong}; needed for {line['purpose']}\n{line['install']}"
 
 
 def _size(count: int | None) -> str:

@@ -29,7 +29,12 @@ def summary(
         typer.Option("--depth/--no-depth", help="With depth.  [default: where the network has it]", show_default=False),
     ] = None,
     background: Annotated[
-        bool, typer.Option("--background/--no-background", help="With the empty background as second input.")
+        bool,
+        typer.Option(
+            "--background/--no-background",
+            help="With the empty background as second input.  [default: no]",
+            show_default=False,
+        ),
     ] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Images of a training step.")] = 16,
     every: Annotated[bool, typer.Option("--all", help="Show the modules inside of modules as well.")] = False,

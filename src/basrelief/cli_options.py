@@ -122,7 +122,7 @@ TRAIN_OPTIONS: dict[str, tuple[Any, str]] = {
     "schedule": (
         str,
         "Of the learning rate: constant, step, plateau, one-cycle or cosine, with options as in 'cosine(warmup=0.1)'.  "
-        "[default: cosine; study: constant]",
+        "[default: cosine]",
     ),
     "clip": (float, "Largest norm of the gradient.  [default: as it is]"),
     "ema": (float, "Decay of the running average of the weights that is judged and kept; 0: none.  [default: 0.99]"),

@@ -103,7 +103,10 @@ def serve(
     max_pixels: Annotated[float, typer.Option(metavar="MP", help="Largest picture, in million pixels.")] = 40,
     queue: Annotated[int, typer.Option(metavar="N", help="Requests at once, at work or waiting.")] = 256,
     timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that one request may take.")] = 60,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="A page for people beside the API.")] = True,
+    page: Annotated[
+        bool,
+        typer.Option("--page/--no-page", help="A page for people beside the API.  [default: yes]", show_default=False),
+    ] = True,
     threshold: Threshold = None,
     tile: Tile = None,
     mirror: Mirror = None,

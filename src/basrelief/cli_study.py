@@ -34,6 +34,7 @@ FACTOR_OPTIONS: dict[str, tuple[Any, str]] = {
         "Learning rate, or search: for each loss the same short search finds one. Repeat it with --vary lr.  "
         "[default: search]",
     ),
+    "schedule": (str, TRAIN_OPTIONS["schedule"][1].replace("cosine]", "constant]")),
 }
 
 
@@ -45,7 +46,7 @@ def study(
         list[str] | None,
         typer.Option(
             metavar="TEXT",
-            help="A loss to compare, such as 'bce(mask) + 2*dice(mask)'; repeat for each.",
+            help="A loss to compare, such as 'bce(mask) + 2*dice(mask)'; repeat for each.  [default: chosen]",
             autocompletion=offer("loss"),
         ),
     ] = None,

@@ -12,8 +12,8 @@ from typing import Any
 
 SIDE = 512  # of the matrices
 PICTURE = (768, 1024)
-FILE = 32 << 20  # bytes written and read again
-BATCH, RESOLUTION = 16, 64
+FILE = 16 << 20  # bytes written and read again
+BATCH, RESOLUTION = 8, 64
 
 
 def measure_speeds(folder: Path) -> dict[str, dict[str, Any]]:
@@ -85,7 +85,7 @@ def _training(_: Path) -> float:
         optimizer.step()
         total.item()
 
-    return BATCH * _rate(step, 1.5)
+    return BATCH * _rate(step, 1.0)
 
 
 def _disk(folder: Path, *, read: bool) -> float:

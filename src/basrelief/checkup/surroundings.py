@@ -22,6 +22,7 @@ def look_around(folder: Path) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cores_allowed": _or_none(_cores_allowed),
         "threads": _or_none(_threads),
+        "load": _or_none(lambda: os.getloadavg()[0]),
         "memory": _or_none(_memory),
         "memory_available": _or_none(_memory_available),
         "memory_left_in_container": _or_none(_memory_left),
