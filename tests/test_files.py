@@ -99,7 +99,7 @@ def test_what_a_killed_command_left_of_a_file_is_swept_but_not_what_a_living_one
     ],
 )  # fmt: skip
 def test_yaml_made_to_do_harm_is_refused_by_name(words: str, tmp_path: Path) -> None:
-    """A tag that does not fit was a traceback, and merge keys of merge keys took all memory."""
+    """A tag that does not fit was a traceback, and merge keys of merge keys multiplied."""
     (tmp_path / "x.yaml").write_bytes(words.encode("latin-1"))
     with pytest.raises(DataError, match=r"x\.yaml cannot be read"):
         read_yaml(tmp_path / "x.yaml")

@@ -1,7 +1,8 @@
 """Hostile inputs given to every command that takes them, each in a process of its own with limits.
 
 The commands end with 0, 1 or 2 and a message, in time, within the memory given, run nothing that the input names, and
-leave it as it was; pages hold no name unescaped. The short form takes each twelfth input, the long form all.
+leave it as it was; pages hold no name unescaped. The short form takes an input of each family and gives it to one
+command, such that each command is met; the long form gives all to all.
 """
 
 # ruff: noqa: PTH113, PTH114, PTH118
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+import rounds as lengths
 from basrelief import cli
 from basrelief.app_data import inspect  # noqa: F401 - read before the processes begin, which share it then
 from fuzz.corpus import HOSTILE
@@ -140,18 +142,39 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_the_corpus_is_large() -> None:
+def chosen() -> dict[str, int]:
+    """Return the inputs of the short form, and the number of the command that each is given to."""
+    families: dict[str, list[str]] = {}
+    for name in HOSTILE:
+        families.setdefault(name.partition(":")[0], []).append(name)
+    given: dict[str, int] = {}
+    for kind in {kind for kind, _ in HOSTILE.values()}:
+        mine = [names for names in families.values() if HOSTILE[names[0]][0] == kind]
+        turns = max(len(mine), len(commands(kind, "", Path())))
+        for turn in range(turns):
+            names = mine[turn % len(mine)]
+            given[names[(7 * turn + 3) % len(names)]] = turn % len(commands(kind, "", Path()))
+    return given
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "hostile_input" in metafunc.fixturenames:
+        metafunc.parametrize("hostile_input", HOSTILE if lengths.is_long(metafunc.config) else chosen())
+
+
+def test_the_short_form_meets_each_family_and_command() -> None:
     assert len(HOSTILE) >= 200
+    met = chosen()
+    assert {name.partition(":")[0] for name in met} == {name.partition(":")[0] for name in HOSTILE}
+    for kind in {kind for kind, _ in HOSTILE.values()}:
+        used = {number for name, number in met.items() if HOSTILE[name][0] == kind}
+        assert used == set(range(len(commands(kind, "", Path()))))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_input(name: str, good: Path, tmp_path: Path, is_long: bool) -> None:
-    number = list(HOSTILE).index(name)
-    if not is_long and number % 12:
-        pytest.skip("in the long form")
-    kind, write = HOSTILE[name]
+def test_hostile_input(hostile_input: str, good: Path, tmp_path: Path, is_long: bool) -> None:
+    kind, write = HOSTILE[hostile_input]
     root, place = tmp_path / "input", tmp_path / "place"
     root.mkdir()
     place.mkdir()
@@ -160,7 +183,8 @@ def test_hostile_input(name: str, good: Path, tmp_path: Path, is_long: bool) -> 
     given = str(write(root))
     before = fingerprint(root)
     wrong = []
-    for words in commands(kind, given, place)[: None if is_long else 1]:
+    taking = commands(kind, given, place)
+    for words in taking if is_long else [taking[chosen()[hostile_input]]]:
         code, said = in_a_process(words, tmp_path / "said", place)
         lines = said.strip().splitlines()
         shown = f"{words[0]} ended with {code}: " + "\n".join(lines[-12:])[-1500:]

@@ -1,6 +1,6 @@
 """Attacks led by coverage: atheris changes good files towards branches that no file has reached yet.
 
-The short form is a few thousand files each; the long form goes on for ``MINUTES`` minutes each. A file that takes more
+The short form is 200 files each; the long form goes on for ``MINUTES`` minutes each. A file that takes more
 memory or time than stated, or ends in anything but our own refusal, stays where the message says.
 """
 
@@ -72,7 +72,7 @@ def test_no_changed_file_gets_past_the_reader(name: str, tmp_path: Path, is_long
     seeds.mkdir()
     found.mkdir()
     write_seeds(seeds)
-    length = f"-max_total_time={60 * MINUTES}" if is_long else "-runs=300"
+    length = f"-max_total_time={60 * MINUTES}" if is_long else "-runs=200"
     words = [length, "-seed=8", "-timeout=20", f"-rss_limit_mb={MEGABYTES}", f"-malloc_limit_mb={MEGABYTES}"]
     environment = {**os.environ, "PYTHONPATH": str(SOURCES), "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
