@@ -63,6 +63,9 @@ class Quiet(Silent):
         """Do nothing."""
 
 
+_NOT_TYPED = {"location", "levels", "stages"}  # settings that follow from DATA and other options
+
+
 def settings_from(options: Mapping[str, Any], kind: type[StudySettings] | type[RunSettings]) -> Any:
     """Sort flat options (as on the command line, without dashes) into checked settings; None means not given."""
     parts: dict[str, type[BaseModel]] = {"data": DataSettings, "train": TrainSettings, "watch": WatchSettings}
@@ -71,7 +74,7 @@ def settings_from(options: Mapping[str, Any], kind: type[StudySettings] | type[R
     known = {*kind.model_fields, *(name for part in parts.values() for name in part.model_fields)} - set(parts)
     for name in options:
         if name not in known:
-            raise unknown_name("option", name, known)
+            raise unknown_name("option", name, known - _NOT_TYPED)
     given = {name: value for name, value in options.items() if value is not None}
     sorted_in: dict[str, Any] = {
         part: checked(settings, {name: given.pop(name) for name in list(given) if name in settings.model_fields})
@@ -123,7 +126,7 @@ def study(
         return _go_on(Path(data), watcher, add_seeds, add_losses, {"out": out, **options})
     if add_seeds or add_losses:
         raise DataError(f"{data} holds no study to extend. Expected the directory that basrelief study left.")
-    settings = canonical(settings_from({"location": str(data), **one_factor(options)}, StudySettings))
+    settings = _settings("study", data, options)
     folder = begin_shared(str(out)) if is_url(out) else _out(out, name, asked_for(settings))
     with _latest(folder):
         run_study(folder, settings, watcher or Quiet())
@@ -179,7 +182,7 @@ def train(
     started = processes.started_as_one_of()
     if started > 1:
         options["processes"] = started
-    settings = canonical(settings_from({"location": str(data), **options}, RunSettings))
+    settings = _settings("train", data, options)
     parts, asked = settings.processes * settings.train.accumulate, settings.train.batch_size
     if settings.processes > 1 and LARGEST_BATCH < asked < parts:
         raise UsageError(
@@ -216,12 +219,24 @@ def _prepared(
             raise UsageError("Give DATA, a folder or a file, or --recipe NAME (basrelief list recipes).")
         return str(data), Path(data).name, options
     found, size = find_recipe(recipe, command), scale or "small"
+    filled = found.options_at(size)
+    try:
+        _settings(command, recipe, filled)  # before data is made, which may take long
+    except UsageError as error:
+        raise type(error)(f"The recipe {recipe}: {error}") from None
     given = {name: value for name, value in options.items() if value is not None}
     if data is None:
         home = Path("runs") if out is None or is_url(out) else Path(out).parent
         progress = None if watcher is None else watcher.packing
         data = make_data(found.data.made, found.data_at(size), home / "data", progress)
-    return str(data), f"{found.name}-{size}", {**found.options_at(size), **given}
+    return str(data), f"{found.name}-{size}", {**filled, **given}
+
+
+def _settings(command: str, data: str | Path, options: Mapping[str, Any]) -> Any:
+    """Return the checked settings of "study" or "train"."""
+    if command == "study":
+        return canonical(settings_from({"location": str(data), **one_factor(options)}, StudySettings))
+    return canonical(settings_from({"location": str(data), **options}, RunSettings))
 
 
 def _refuse_launcher(command: str) -> None:

@@ -33,6 +33,7 @@ from basrelief.cli_options import (
     RecipeName,
     Scale,
     give,
+    say_recipe,
     to_json,
     with_options,
 )
@@ -75,6 +76,8 @@ def train(
     from basrelief.terminal_study import StudyProgress
 
     others = os.environ.get("RANK", "0") != "0"  # started by a launcher; the first process alone talks to the user
+    if not others:
+        say_recipe("train", recipe, scale)
     with contextlib.nullcontext() if others or (processes or 1) > 1 else StudyProgress() as watcher:
         given = {"loss": loss, "device": device, "processes": processes, **options}
         run = functions.train(data, recipe=recipe, scale=scale, out=out, watcher=watcher, **given)

@@ -229,3 +229,13 @@ def give(document: dict[str, Any], as_json: bool, say: Callable[[dict[str, Any]]
 def say_aside(text: str) -> None:
     """Say something that is no result, on standard error."""
     typer.echo(text, err=True)
+
+
+def say_recipe(command: str, recipe: str | None, scale: str | None) -> None:
+    """Say on standard error what a recipe asks, and how large it is run; nothing without one."""
+    if recipe is not None:
+        from basrelief.recipes import find_recipe
+
+        found, size = find_recipe(recipe, command), scale or "small"
+        only = " It only shows that everything runs; nothing is learned." if size == "smoke" else ""
+        say_aside(f"{found.title} (recipe {found.name}, scale {size}).{only}")

@@ -19,6 +19,7 @@ from basrelief.cli_options import (
     RecipeName,
     Scale,
     give,
+    say_recipe,
     with_options,
 )
 from basrelief.cli_values import offer
@@ -141,6 +142,7 @@ def study(
         "device": device,
         **options,
     }
+    say_recipe("study", recipe, scale)
     with StudyProgress() as watcher:
         verdict = functions.study(data, recipe=recipe, scale=scale, out=out, watcher=watcher, **given)
     give(verdict, as_json, say_verdict)

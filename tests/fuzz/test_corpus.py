@@ -148,7 +148,7 @@ def chosen() -> dict[str, int]:
     for name in HOSTILE:
         families.setdefault(name.partition(":")[0], []).append(name)
     given: dict[str, int] = {}
-    for kind in {kind for kind, _ in HOSTILE.values()}:
+    for kind in sorted({kind for kind, _ in HOSTILE.values()}):  # the same tests in every process
         mine = [names for names in families.values() if HOSTILE[names[0]][0] == kind]
         turns = max(len(mine), len(commands(kind, "", Path())))
         for turn in range(turns):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from basrelief.app import study
 from basrelief.errors import DataError, UsageError
 from basrelief.recipes import MADE, RECIPES, SCALES, find_recipe, read_recipe
 from basrelief.recipes.recipe import FOLDER
@@ -48,3 +49,21 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(DataError, match=said) as caught:
         find_recipe(str(path), "study")
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("epoks: 3", r"recipe .*own\.yaml: Unknown option 'epoks'. Did you mean 'epochs'"),
+        ("losses: ['bce(mask)', 'dicee(mask)']", r"recipe .*own\.yaml: .*'dicee' is not a loss"),
+        ("epochs: none", r"recipe .*own\.yaml: --epochs 'none'"),
+    ],
+)
+def test_a_wrong_option_is_told_with_its_recipe_before_data_is_made(tmp_path: Path, options: str, said: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        f"command: study\ntitle: a\ndata: {{made: quartets}}\noptions: {{{options}}}\nscales: {{small: {{takes: a}}}}\n"
+    )
+    with pytest.raises(UsageError, match=said):
+        study(recipe=str(path), out=tmp_path / "out")
+    assert [item.name for item in tmp_path.iterdir()] == ["own.yaml"]
