@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import rounds as lengths
 
@@ -16,6 +16,13 @@ HERE = Path(__file__).parent
 def pytest_configure(config: pytest.Config) -> None:
     """Have hypothesis try as many examples as the form has."""
     settings.register_profile("attacks", max_examples=lengths.rounds(config, 60, 20_000), database=None, deadline=None)
+    settings.register_profile(
+        "structures",  # an example writes files and opens data, which is slow by hypothesis' standards
+        max_examples=lengths.rounds(config, 20, 3_000),
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
     settings.load_profile("attacks")
 
 
