@@ -156,12 +156,18 @@ class Starter:
         file_size: int | None = None,
         user: int | None = None,
         clock: Path | None = None,
+        memory: int | None = None,
     ) -> Process:
-        """Start a command: in a folder, with files of so many bytes at most, as a user, with a clock that is wrong."""
+        """Start a command: in a folder, with files and further memory of so many bytes at most, as a user, by a clock."""
         self.count += 1
         said = self.folder / f"said-{self.count}"
         asked = {"words": [str(word) for word in words], "folder": str(folder or self.folder), "said": str(said)}
-        limits = {"file_size": file_size, "user": user, "clock": None if clock is None else str(clock)}
+        limits = {
+            "file_size": file_size,
+            "memory": memory,
+            "user": user,
+            "clock": None if clock is None else str(clock),
+        }
         return Process(self, self.ask(asked | limits), said, str(words[0]))
 
     def run(self, words: Sequence[object], folder: Path | None = None, **limits: Any) -> Ended:

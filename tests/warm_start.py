@@ -41,7 +41,13 @@ def serve() -> None:
 
 
 def become(
-    words: list[str], folder: str, said: str, file_size: int | None, user: int | None, clock: str | None
+    words: list[str],
+    folder: str,
+    said: str,
+    file_size: int | None,
+    memory: int | None,
+    user: int | None,
+    clock: str | None,
 ) -> None:
     """Turn this process into a command that runs in a folder and says into files; never returns."""
     os.setsid()
@@ -51,6 +57,9 @@ def become(
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     if file_size is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
+    if memory is not None:
+        now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + memory, now + memory))
     if user is not None:
         os.setgroups([])
         os.setgid(user)

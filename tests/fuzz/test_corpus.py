@@ -8,27 +8,20 @@ command, such that each command is met; the long form gives all to all.
 # ruff: noqa: PTH113, PTH114, PTH118
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import resource
-import signal
-import sys
-import time
-import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import rounds as lengths
-from basrelief import cli
-from basrelief.app_data import inspect  # noqa: F401 - read before the processes begin, which share it then
+from faulting import Starter
 from fuzz.corpus import HOSTILE
 from networks import saved
 from support import write_folder
 
 GIGABYTES = 4  # more than any of these inputs can honestly need, with all libraries read
-SECONDS = 120
 TRAIN = [
     "--network",
     "masknet",
@@ -83,41 +76,12 @@ def commands(kind: str, given: str, place: Path) -> list[list[str]]:
             return [["train", data, *TRAIN, "--split", given, "--out", out]]
 
 
-def in_a_process(words: list[str], said: Path, folder: Path) -> tuple[int, str]:
-    """Run a command in a copy of this process, with limits; return its exit code and all that it said."""
-    child = os.fork()
-    if child == 0:
-        code = 70
-        try:
-            os.setsid()
-            os.chdir(folder)
-            handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, 1)
-            os.dup2(handle, 2)
-            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-            now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-            resource.setrlimit(resource.RLIMIT_AS, (now + (GIGABYTES << 30),) * 2)
-            sys.argv = ["basrelief", *words]
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(code)
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status), said.read_text(errors="replace")
-        signal.sigtimedwait([signal.SIGCHLD], 0.2)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return 124, f"no end after {SECONDS} s\n" + said.read_text(errors="replace")
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """What starts commands: not a copy of this process, in which threads of other tests may hold locks."""
+    found = Starter(tmp_path_factory.mktemp("said"))
+    yield found
+    found.close()
 
 
 def fingerprint(root: Path) -> str:
@@ -173,7 +137,7 @@ def test_the_short_form_meets_each_family_and_command() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_hostile_input(hostile_input: str, good: Path, tmp_path: Path, is_long: bool) -> None:
+def test_hostile_input(hostile_input: str, good: Path, starter: Starter, tmp_path: Path, is_long: bool) -> None:
     kind, write = HOSTILE[hostile_input]
     root, place = tmp_path / "input", tmp_path / "place"
     root.mkdir()
@@ -185,10 +149,11 @@ def test_hostile_input(hostile_input: str, good: Path, tmp_path: Path, is_long: 
     wrong = []
     taking = commands(kind, given, place)
     for words in taking if is_long else [taking[chosen()[hostile_input]]]:
-        code, said = in_a_process(words, tmp_path / "said", place)
+        ended = starter.run(words, place, memory=GIGABYTES << 30)
+        said = ended.out + ended.said
         lines = said.strip().splitlines()
-        shown = f"{words[0]} ended with {code}: " + "\n".join(lines[-12:])[-1500:]
-        if code not in (0, 1, 2) or "Traceback" in said or (code and not lines):
+        shown = f"{words[0]} ended with {ended.code}: " + "\n".join(lines[-12:])[-1500:]
+        if ended.code not in (0, 1, 2) or "Traceback" in said or (ended.code and not lines):
             wrong.append(shown)
     if fingerprint(root) != before and kind != "run":
         wrong.append("the input was changed")
