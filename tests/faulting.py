@@ -158,7 +158,7 @@ class Starter:
         clock: Path | None = None,
         memory: int | None = None,
     ) -> Process:
-        """Start a command: in a folder, with files and further memory of so many bytes at most, as a user, by a clock."""
+        """Start a command: in a folder, with limits of files and further memory in bytes, as a user, by a clock."""
         self.count += 1
         said = self.folder / f"said-{self.count}"
         asked = {"words": [str(word) for word in words], "folder": str(folder or self.folder), "said": str(said)}
