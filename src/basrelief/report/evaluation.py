@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from basrelief.metrics import is_pooled_name
 from basrelief.report.contents import MetricFacts, Pictures
 from basrelief.report.page import template_of
 from basrelief.report.panels import Axis, linear_axis
@@ -66,6 +65,8 @@ def render_evaluation(
     repeat
         The command line that makes the page again; "" leaves it out.
     """
+    from basrelief.metrics import is_pooled_name  # which needs torch, as pages alone do not
+
     primary = facts_of(metrics, document["primary"])
     lines = [_line(facts, document) for facts in metrics if not is_pooled_name(facts.name)]
     kinds = {facts.name: facts.main or facts.name == primary.name for facts in metrics}
