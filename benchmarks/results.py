@@ -306,17 +306,19 @@ def shown(score: Sequence[float] | None) -> str:
     """Return a mean over seeds, with the smallest and the largest where there are several."""
     if score is None:
         return "failed"
-    mean, low, high = (f"{value:.4g}" for value in score)
+    mean, low, high = (f"{value:.3g}" for value in score)
     return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def decided(pair: Mapping[str, Any]) -> str:
     """Return a line of the table of pairs."""
+    decision = {"a": f"{pair['a']} is better", "b": f"{pair['b']} is better", "equal": "practically equal"}
+    said = decision.get(pair["decision"], pair["decision"])
     if pair["difference"] is None:
-        return f"| {pair['a']} against {pair['b']} | — | — | {pair['decision']} |"
+        return f"| {pair['a']} against {pair['b']} | — | — | {said} |"
     low, high = pair["ci"]
     interval = "—" if low is None else f"{low:+.4f} to {high:+.4f}"
-    return f"| {pair['a']} against {pair['b']} | {pair['difference']:+.4f} | {interval} | {pair['decision']} |"
+    return f"| {pair['a']} against {pair['b']} | {pair['difference']:+.4f} | {interval} | {said} |"
 
 
 def setting(figures: Mapping[str, Any]) -> str:
