@@ -15,12 +15,16 @@ HERE = Path(__file__).parent
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have hypothesis try as many examples as the form has."""
-    settings.register_profile("attacks", max_examples=lengths.rounds(config, 60, 20_000), database=None, deadline=None)
+    same = not lengths.is_long(config)  # within the whole suite, the same examples at every run
+    settings.register_profile(
+        "attacks", max_examples=lengths.rounds(config, 60, 20_000), database=None, deadline=None, derandomize=same
+    )
     settings.register_profile(
         "structures",  # an example writes files and opens data, which is slow by hypothesis' standards
         max_examples=lengths.rounds(config, 20, 3_000),
         database=None,
         deadline=None,
+        derandomize=same,
         suppress_health_check=list(HealthCheck),
     )
     settings.load_profile("attacks")

@@ -12,6 +12,7 @@ from basrelief.errors import DataError, UsageError
 from basrelief.inference.check_facts import check_carried
 from basrelief.inference.facts import carried
 from basrelief.inference.load import load
+from networks import facts
 from support import write_folder
 
 
@@ -130,3 +131,8 @@ def test_a_network_of_depth_alone_is_loaded_and_carried_where_the_data_has_masks
     }  # fmt: skip
     assert check_carried(carried(run), "test")["classes"] == []
     assert carried(run | {"heads": ["mask", "depth"]})["classes"] == ["mask"]
+
+
+def test_a_key_of_control_letters_is_spelt_out(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"samples\.\\x00"):
+        check_carried(carried({"settings": {}, **facts(), "samples": {"train": 1, "\0": None}}), tmp_path / "run.json")

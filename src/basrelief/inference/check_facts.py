@@ -169,7 +169,8 @@ def check_carried(document: Any, where: str | Path) -> dict[str, Any]:
         found = _Carried.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])[:100]
+        written = ".".join(str(part) for part in first["loc"])[:100]
+        key = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in written)
         why = f"{key}: {first['msg']}" if key else str(first["msg"]).removeprefix("Value error, ")
         raise DataError(
             f"{where} describes no network that can be built ({why}). It was changed or damaged; get it again from "
