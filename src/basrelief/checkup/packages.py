@@ -130,5 +130,5 @@ def _fits(version: str, needs: str) -> bool:
         from packaging.specifiers import SpecifierSet
 
         return SpecifierSet(needs).contains(version, prereleases=True)
-    except Exception:
+    except (ImportError, ValueError):  # a version or a demand that is none is a ValueError
         return True
